@@ -1,0 +1,1 @@
+"""Certwright: certificates from any ACME certificate authority, by GraphQL."""

@@ -1,0 +1,102 @@
+"""What a resolver finds in `info.context`: who asks, whom to ask, and what was loaded already."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
+
+import anyio
+import strawberry
+from strawberry.dataloader import DataLoader
+
+from certwright.auth import SignIn
+from certwright.errors import Unauthenticated
+from certwright.items import E
+from certwright.model import Account, Actor, Certificate, Order, Role, Session
+from certwright.reading import Reader
+from certwright.service import AcmeService
+from certwright.store import Notice
+
+T = TypeVar("T")
+P = ParamSpec("P")
+_RECHECK = timedelta(seconds=2)
+
+
+class EventSource(Protocol):
+    """Where subscriptions hear of commits. A topic is (tenant, id of an entity) or (tenant, None) for all of it."""
+
+    def listen(self, tenant: str, subject_id: str | None) -> AsyncIterator[Notice]:
+        """Notices from the moment of the call on. Raises errors.Unavailable when the listener is too slow for them."""
+
+
+@dataclass(frozen=True)
+class Api:
+    """What the API is made of. `reading` and `acting` bound the threads for each: calls that wait for a CA must not
+    keep reads waiting."""
+
+    reader: Reader
+    service: AcmeService
+    sign_in: SignIn
+    events: EventSource
+    reading: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(16))
+    acting: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(32))
+
+
+class Context:
+    """One request's, or one socket's. `connection_params` is filled by a socket's connection_init."""
+
+    def __init__(self, api: Api, request_id: str, source_ip: str | None) -> None:
+        self.api = api
+        self.request_id = request_id
+        self.source_ip = source_ip
+        self.connection_params: dict[str, Any] = {}
+        self._authorization: str | None = None
+        self._session: Session | None = None
+        self._checked_at = api.reader.clock()
+        self.accounts = self._loader(Account)
+        self.orders = self._loader(Order)
+        self.certificates = self._loader(Certificate)
+
+    @property
+    def actor(self) -> Actor:
+        """Raises Unauthenticated before a sign-in."""
+        if self._session is None:
+            raise Unauthenticated("nobody is signed in")
+        return self._session.actor
+
+    async def sign_in(self, authorization: str | None) -> None:
+        """Authenticate an Authorization value. Raises Unauthenticated."""
+
+        def authenticate() -> Session:
+            return self.api.sign_in(authorization, request_id=self.request_id, source_ip=self.source_ip)
+
+        self._session = await anyio.to_thread.run_sync(authenticate, limiter=self.api.reading)
+        self._authorization = authorization
+        self._checked_at = self.api.reader.clock()
+
+    async def check(self, role: Role = Role.VIEWER) -> None:
+        """See that the credential of a long-lived socket still holds, and allows `role`. Raises Unauthenticated."""
+        now = self.api.reader.clock()
+        if now - self._checked_at >= _RECHECK:
+            await self.sign_in(self._authorization)
+        if self._session is None or (self._session.expires_at is not None and self._session.expires_at <= now):
+            raise Unauthenticated("the credential has expired; connect again with a new one")
+        if self._session.actor.role < role:
+            raise Unauthenticated("the credential no longer has the role that this needs")
+
+    async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a method of the reader in a thread."""
+        return await anyio.to_thread.run_sync(lambda: function(*args, **kwargs), limiter=self.api.reading)
+
+    async def act(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a method of the service, which may wait for a CA, in a thread."""
+        return await anyio.to_thread.run_sync(lambda: function(*args, **kwargs), limiter=self.api.acting)
+
+    def _loader(self, cls: type[E]) -> "DataLoader[str, E | None]":
+        async def load(ids: Sequence[str]) -> list[E | None]:
+            return await self.read(self.api.reader.many, cls, self.actor, ids)
+
+        return DataLoader(load)
+
+
+Info: TypeAlias = strawberry.Info[Context, None]

@@ -1,0 +1,116 @@
+"""Mutations: each calls one use case of the service."""
+
+import strawberry
+from strawberry import ID
+
+from certwright import model
+from certwright.api.context import Info
+from certwright.api.types import Account, Certificate, Challenge, Order
+from certwright.service import ExternalAccountBinding
+
+
+@strawberry.input
+class ExternalAccountBindingInput:
+    key_id: str
+    hmac_key: str
+
+
+@strawberry.input
+class CreateAccountInput:
+    email: str
+    acme_server: str = strawberry.field(description="The directory URL of the ACME server, e.g. Let's Encrypt staging.")
+    contact: list[str] | None = strawberry.field(default=None, description="Further contact URIs (mailto:…).")
+    terms_of_service_agreed: bool = strawberry.field(
+        default=False, description="Must be true where the directory names terms of service."
+    )
+    external_account_binding: ExternalAccountBindingInput | None = None
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="A repeat with the same key answers with the first result."
+    )
+
+
+@strawberry.input
+class CreateOrderInput:
+    account_id: ID
+    domains: list[str] = strawberry.field(
+        description="A list, or one comma-separated string (GraphQL coerces a single value to a list)."
+    )
+    profile: str | None = None
+    csr: str | None = strawberry.field(
+        default=None, description="PEM. Without it we make the key pair and keep the key sealed."
+    )
+    key_type: model.KeyType | None = model.KeyType.EC_P256
+    idempotency_key: str | None = None
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation(description="Registers an account with the ACME server.")
+    async def create_account(self, info: Info, input: CreateAccountInput) -> Account:
+        context, binding = info.context, input.external_account_binding
+        account = await context.act(
+            context.api.service.create_account,
+            context.actor,
+            email=input.email,
+            acme_server=input.acme_server,
+            contact=input.contact or (),
+            terms_of_service_agreed=input.terms_of_service_agreed,
+            binding=ExternalAccountBinding(binding.key_id, binding.hmac_key) if binding else None,
+            idempotency_key=input.idempotency_key,
+        )
+        return Account.of(account)
+
+    @strawberry.mutation
+    async def update_account(
+        self, info: Info, id: ID, email: str | None = None, contact: list[str] | None = None
+    ) -> Account:
+        context = info.context
+        account = await context.act(context.api.service.update_account, context.actor, id, email=email, contact=contact)
+        return Account.of(account)
+
+    @strawberry.mutation
+    async def deactivate_account(self, info: Info, id: ID) -> Account:
+        context = info.context
+        return Account.of(await context.act(context.api.service.deactivate_account, context.actor, id))
+
+    @strawberry.mutation(description="Orders one certificate for all the names.")
+    async def create_order(self, info: Info, input: CreateOrderInput) -> Order:
+        context = info.context
+        order = await context.act(
+            context.api.service.create_order,
+            context.actor,
+            account_id=input.account_id,
+            domains=input.domains,
+            profile=input.profile,
+            csr=input.csr,
+            key_type=input.key_type or model.KeyType.EC_P256,
+            idempotency_key=input.idempotency_key,
+        )
+        return Order.of(order)
+
+    @strawberry.mutation(description="Tells the CA that what `preparation` asks for is in place.")
+    async def respond_challenge(self, info: Info, id: ID) -> Challenge:
+        context = info.context
+        order, authorization, challenge = await context.act(context.api.service.respond_challenge, context.actor, id)
+        account = await context.read(context.api.reader.account, context.actor, order.account_id)
+        return Challenge.of(order, authorization, challenge, account.key_thumbprint)
+
+    @strawberry.mutation
+    async def cancel_order(self, info: Info, id: ID) -> Order:
+        context = info.context
+        return Order.of(await context.act(context.api.service.cancel_order, context.actor, id))
+
+    @strawberry.mutation
+    async def revoke_certificate(
+        self, info: Info, id: ID, reason: model.RevocationReason | None = model.RevocationReason.UNSPECIFIED
+    ) -> Certificate:
+        context = info.context
+        certificate = await context.act(
+            context.api.service.revoke_certificate, context.actor, id, reason or model.RevocationReason.UNSPECIFIED
+        )
+        return Certificate.of(certificate, context.api.reader.clock())
+
+    @strawberry.mutation(description="The private key, once more, for an operator; audited.")
+    async def export_private_key(self, info: Info, certificate_id: ID) -> str:
+        context = info.context
+        return await context.act(context.api.service.export_private_key, context.actor, certificate_id)

@@ -1,0 +1,164 @@
+"""Composition root of the one-machine service: everything put together, as one ASGI application."""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from certwright.api.context import Api
+from certwright.api.limits import BodyLimit
+from certwright.api.view import View
+from certwright.audit import Audit
+from certwright.auth import SignIn, Tokens
+from certwright.authorities import Authorities
+from certwright.ca.presets import Preset
+from certwright.challenges.preparation import WELL_KNOWN_PATH
+from certwright.config import Settings
+from certwright.errors import InvalidInput
+from certwright.ids import Ulids
+from certwright.local.broadcast import Broadcast
+from certwright.oidc import Oidc
+from certwright.reading import Reader
+from certwright.sealer import LocalSealer
+from certwright.service import AcmeService
+from certwright.sqlite_table import SqliteTable
+from certwright.steps import Steps
+from certwright.store import Store
+from certwright.table import Table
+from certwright.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+_PURGE_SECONDS = 600
+_PURGE_BATCH = 1000
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def open_table(settings: Settings, clock: Callable[[], datetime]) -> Table:
+    """The table that CERTWRIGHT_STORE names. Raises InvalidInput."""
+    kind, _, where = settings.store.partition(":")
+
+    def seconds() -> int:
+        return int(clock().timestamp())
+
+    if kind == "sqlite" and where:
+        Path(where).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return SqliteTable(where, seconds)
+    if kind == "dynamodb" and where:
+        from certwright.aws.connect import dynamo_table
+
+        return dynamo_table(where, seconds)
+    raise InvalidInput(f"CERTWRIGHT_STORE is {settings.store!r}; give sqlite:PATH or dynamodb:TABLE")
+
+
+def open_store(table: Table, clock: Callable[[], datetime], broadcast: Broadcast | None = None) -> Store:
+    publish = broadcast.publish if broadcast else lambda _: None
+    return Store(table, clock=clock, new_id=Ulids(clock, secrets.randbits), publish=publish)
+
+
+class App:
+    """The service of one process. `asgi` runs the worker for as long as its lifespan lasts."""
+
+    def __init__(
+        self, settings: Settings, *, test_ca: Preset | None = None, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self.table = open_table(settings, clock)
+        self.broadcast = Broadcast()
+        self.store = open_store(self.table, clock, self.broadcast)
+        self.tokens = Tokens(self.store, clock)
+        sealer = LocalSealer(settings.sealing_key or settings.data_dir / "sealing.key")
+        authorities = Authorities(
+            sealer,
+            further=[*([test_ca] if test_ca else []), *(Preset(url, url) for url in settings.acme_servers)],
+            any_public=settings.any_public_server,
+            ca_bundle=settings.ca_bundle,
+            clock=clock,
+        )
+        lease = timedelta(seconds=settings.lease_seconds)
+        steps = Steps(self.store, authorities, clock=clock, jitter=random.random, lease=lease)
+        self.worker = Worker(self.store, steps, clock=clock)
+        audit = Audit(self.store)
+        self.service = AcmeService(
+            self.store, authorities, sealer, steps, audit, clock=clock, wake=self.worker.wake, handoff=lease
+        )
+        self.reader = Reader(self.store, authorities, audit, clock)
+        sign_in = SignIn(self.store, clock, _oidc(settings, clock))
+        self.api = Api(self.reader, self.service, sign_in, self.broadcast)
+        self.asgi = self._starlette(settings.allowed_origins)
+
+    def _starlette(self, origins: Sequence[str]) -> Starlette:
+        view = View(self.api, allowed_origins=origins)
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-request-id"],
+            max_age=600,
+        )
+        routes = [
+            Route("/graphql", view),
+            Route("/healthz", self._health),
+            Route(WELL_KNOWN_PATH + "{token}", self._http01),
+        ]
+        return Starlette(
+            routes=routes, lifespan=self._lifespan, middleware=[Middleware(BodyLimit), *([cors] if origins else [])]
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self.broadcast.bind(asyncio.get_running_loop())
+        self.worker.start()
+        purging = asyncio.create_task(self._purge())
+        try:
+            yield
+        finally:
+            purging.cancel()
+            self.broadcast.bind(None)
+            await asyncio.to_thread(self.worker.stop)
+            if isinstance(self.table, SqliteTable):
+                self.table.close()
+
+    async def _purge(self) -> None:
+        """DynamoDB removes expired items by itself; SQLite does not."""
+        while isinstance(self.table, SqliteTable):
+            await asyncio.sleep(_PURGE_SECONDS)
+            await asyncio.to_thread(self.table.purge, _PURGE_BATCH)
+
+    async def _health(self, _: Request) -> Response:
+        """Whether the store answers."""
+        await asyncio.to_thread(self.store.tenants)
+        return JSONResponse({"status": "ok"})
+
+    async def _http01(self, request: Request) -> Response:
+        """Answer an http-01 validator (RFC 8555 §8.3)."""
+        content = await asyncio.to_thread(self.store.response, request.path_params["token"])
+        if content is None:
+            return PlainTextResponse("no such challenge here\n", status_code=404)
+        return Response(content, media_type="application/octet-stream")
+
+
+def _oidc(settings: Settings, clock: Callable[[], datetime]) -> Oidc | None:
+    if not settings.oidc_issuer:
+        return None
+    return Oidc(
+        settings.oidc_issuer,
+        settings.oidc_audience,
+        tenant_claim=settings.oidc_tenant_claim,
+        role_claim=settings.oidc_role_claim,
+        name_claim=settings.oidc_name_claim,
+        clock=clock,
+    )

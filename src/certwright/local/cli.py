@@ -1,0 +1,119 @@
+"""The command `certwright`."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from certwright.auth import DEFAULT_TENANT, Tokens
+from certwright.config import Settings
+from certwright.errors import CertwrightError
+from certwright.local.app import open_store, open_table, utc_now
+from certwright.model import Actor, Role
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; errors of ours go to standard error in one line, with exit code 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = Settings.read(os.environ, options.data_dir)
+        _set_up_logging(settings.log_level)
+        return int(options.run(settings, options))
+    except CertwrightError as error:
+        print(f"certwright: {error.message}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("certwright", description="Certificates from any ACME certificate authority.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data-dir", type=Path, help="folder of the database and keys")
+
+    serve = commands.add_parser("serve", parents=[common], help="run the service on this machine")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=8000)
+    serve.add_argument("--test-ca", action="store_true", help="run a local test CA (Pebble) beside it")
+    serve.set_defaults(run=_serve)
+
+    tokens = commands.add_parser("token", help="API tokens").add_subparsers(required=True, metavar="ACTION")
+    create = tokens.add_parser("create", parents=[common], help="print a new token, this once")
+    create.add_argument("--name", required=True)
+    create.add_argument("--role", required=True, choices=[role.name.lower() for role in Role])
+    create.add_argument("--tenant", default=DEFAULT_TENANT)
+    create.set_defaults(run=_create_token)
+    listing = tokens.add_parser("list", parents=[common], help="list the tokens")
+    listing.add_argument("--tenant", default=DEFAULT_TENANT)
+    listing.set_defaults(run=_list_tokens)
+    revoke = tokens.add_parser("revoke", parents=[common], help="end a token for ever")
+    revoke.add_argument("id")
+    revoke.add_argument("--tenant", default=DEFAULT_TENANT)
+    revoke.set_defaults(run=_revoke_token)
+
+    audit = commands.add_parser("audit", help="the audit trail").add_subparsers(required=True, metavar="ACTION")
+    audit.add_parser("verify", parents=[common], help="prove that the trail is whole").set_defaults(run=_verify)
+
+    export = commands.add_parser("export-schema", parents=[common], help="write the GraphQL schema")
+    export.add_argument("--output", type=Path, default=Path("schema.graphql"))
+    export.set_defaults(run=_export_schema)
+    return parser
+
+
+def _serve(settings: Settings, options: argparse.Namespace) -> int:
+    from certwright.local.server import serve
+
+    return serve(settings, options.host, options.port, with_test_ca=options.test_ca)
+
+
+def _tokens(settings: Settings) -> Tokens:
+    return Tokens(open_store(open_table(settings, utc_now), utc_now), utc_now)
+
+
+def _operator(tenant: str) -> Actor:
+    return Actor("command line", Role.ADMIN, tenant)
+
+
+def _create_token(settings: Settings, options: argparse.Namespace) -> int:
+    _, text = _tokens(settings).create(options.name, Role[options.role.upper()], _operator(options.tenant))
+    print(text)
+    return 0
+
+
+def _list_tokens(settings: Settings, options: argparse.Namespace) -> int:
+    for token in _tokens(settings).list(options.tenant):
+        state = f"revoked {token.revoked_at:%Y-%m-%d}" if token.revoked_at else "valid"
+        print(f"{token.id}  {token.role.name.lower():8}  {token.created_at:%Y-%m-%d}  {state:18}  {token.name}")
+    return 0
+
+
+def _revoke_token(settings: Settings, options: argparse.Namespace) -> int:
+    token = _tokens(settings).revoke(options.id, _operator(options.tenant))
+    print(f"{token.id} ({token.name}) is revoked")
+    return 0
+
+
+def _verify(settings: Settings, _: argparse.Namespace) -> int:
+    from certwright.audit import verify
+
+    verdict = verify(open_store(open_table(settings, utc_now), utc_now))
+    for fault in verdict.faults:
+        print(fault, file=sys.stderr)
+    state = f"{len(verdict.faults)} faults" if verdict.faults else "whole"
+    print(f"{verdict.records} records in {verdict.chains} chains: {state}")
+    return 1 if verdict.faults else 0
+
+
+def _export_schema(_: Settings, options: argparse.Namespace) -> int:
+    from certwright.api.schema import schema
+
+    options.output.write_text(schema.as_str() + "\n")
+    return 0
+
+
+def _set_up_logging(level: str) -> None:
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # What these libraries log at DEBUG holds request bodies.
+    for name in ("acme", "urllib3", "botocore", "requests"):
+        logging.getLogger(name).setLevel(logging.WARNING)

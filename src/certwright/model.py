@@ -1,0 +1,298 @@
+"""What Certwright keeps, as frozen values. The words are RFC 8555's; a status enum's value is its wire token.
+
+Times are timezone-aware UTC datetimes. Ids are opaque and time-ordered (ULID). `version` belongs to the store:
+it is the version that was read, and what a commit compares with.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+class Role(enum.IntEnum):
+    """What an actor may do; a higher role may do all that a lower one may."""
+
+    VIEWER = 1
+    OPERATOR = 2
+    ADMIN = 3
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts: an API token's owner, an OIDC subject, or Certwright itself."""
+
+    name: str
+    role: Role
+    tenant: str
+    request_id: str | None = None
+    source_ip: str | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """An actor as signed in by one credential; `expires_at` is when that credential ends, None when it does not."""
+
+    actor: Actor
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An RFC 7807 problem document as the CA sent it (RFC 8555 §6.7), or as we would have to put a failure of its.
+
+    `document` is kept whole; the properties read from it and tolerate anything that a server may have put there.
+    """
+
+    document: Mapping[str, Any]
+
+    @property
+    def type(self) -> str:
+        return str(self.document.get("type") or "about:blank")
+
+    @property
+    def detail(self) -> str | None:
+        detail = self.document.get("detail")
+        return None if detail is None else str(detail)
+
+    @property
+    def status(self) -> int | None:
+        status = self.document.get("status")
+        return status if isinstance(status, int) else None
+
+    @property
+    def instance(self) -> str | None:
+        instance = self.document.get("instance")
+        return None if instance is None else str(instance)
+
+    @property
+    def subproblems(self) -> list[Mapping[str, Any]]:
+        subproblems = self.document.get("subproblems")
+        return [s for s in subproblems if isinstance(s, Mapping)] if isinstance(subproblems, list) else []
+
+
+class KeyType(enum.StrEnum):
+    EC_P256 = "ec-p256"
+    EC_P384 = "ec-p384"
+    RSA_2048 = "rsa-2048"
+    RSA_3072 = "rsa-3072"
+    RSA_4096 = "rsa-4096"
+
+
+class AccountStatus(enum.StrEnum):
+    """RFC 8555 §7.1.6, and `pending` for what is recorded here but not yet confirmed by the CA."""
+
+    PENDING = "pending"
+    VALID = "valid"
+    DEACTIVATED = "deactivated"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account at one CA. `sealed_key` and `sealed_binding` (EAB, until it was used) are ciphertexts of a Sealer."""
+
+    id: str
+    tenant: str
+    email: str
+    contact: tuple[str, ...]
+    acme_server: str
+    status: AccountStatus
+    sealed_key: str
+    key_thumbprint: str
+    created_at: datetime
+    updated_at: datetime
+    terms_of_service_agreed: bool = False
+    sealed_binding: str | None = None
+    url: str | None = None
+    attempts: int = 0
+    due: datetime | None = None
+    version: int = 0
+
+
+class OrderStatus(enum.StrEnum):
+    """RFC 8555 §7.1.6, and `new` for what is recorded here but not yet accepted by the CA."""
+
+    NEW = "new"
+    PENDING = "pending"
+    READY = "ready"
+    PROCESSING = "processing"
+    VALID = "valid"
+    INVALID = "invalid"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (OrderStatus.VALID, OrderStatus.INVALID)
+
+
+class ChallengeStatus(enum.StrEnum):
+    """RFC 8555 §7.1.6."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    VALID = "valid"
+    INVALID = "invalid"
+
+
+class AuthorizationStatus(enum.StrEnum):
+    """RFC 8555 §7.1.6."""
+
+    PENDING = "pending"
+    VALID = "valid"
+    INVALID = "invalid"
+    DEACTIVATED = "deactivated"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """One way to prove control (RFC 8555 §8). `responded` says that the user asked for validation.
+
+    `sent` says that the CA was told. `token` is None for challenge types that have none; unknown types are kept.
+    """
+
+    id: str
+    type: str
+    url: str
+    status: ChallengeStatus
+    token: str | None = None
+    error: Problem | None = None
+    validated_at: datetime | None = None
+    responded: bool = False
+    sent: bool = False
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """RFC 8555 §7.1.4. `identifier` has no `*.`; `fetched` is False while only the URL is known."""
+
+    url: str
+    identifier: str = ""
+    wildcard: bool = False
+    status: AuthorizationStatus = AuthorizationStatus.PENDING
+    expires: datetime | None = None
+    challenges: tuple[Challenge, ...] = ()
+    fetched: bool = True
+
+
+@dataclass(frozen=True)
+class Delay:
+    """Why an order waits, until when, and how often it was tried in vain."""
+
+    problem: Problem
+    until: datetime
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """One certificate asked for, from the request to its end (RFC 8555 §7.1.3).
+
+    `csr` is PEM; `sealed_key` is None where the user brought the CSR. Both are kept before the CA hears of the order.
+    `expires` is the order's own expiry, not the certificate's. `fetched_at` is when its authorizations were last looked
+    at. `due` is when a worker should look at it next.
+    """
+
+    id: str
+    tenant: str
+    account_id: str
+    acme_server: str
+    domains: tuple[str, ...]
+    status: OrderStatus
+    csr: str
+    created_at: datetime
+    updated_at: datetime
+    key_type: KeyType = KeyType.EC_P256
+    profile: str | None = None
+    sealed_key: str | None = None
+    url: str | None = None
+    finalize_url: str | None = None
+    certificate_url: str | None = None
+    expires: datetime | None = None
+    authorizations: tuple[Authorization, ...] = ()
+    fetched_at: datetime | None = None
+    error: Problem | None = None
+    delay: Delay | None = None
+    certificate_id: str | None = None
+    due: datetime | None = None
+    version: int = 0
+
+    @property
+    def challenges(self) -> list[tuple[Authorization, Challenge]]:
+        return [(a, c) for a in self.authorizations for c in a.challenges]
+
+
+class CertificateStatus(enum.StrEnum):
+    VALID = "valid"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """One issued chain; but for its revocation it never changes. `chain` is PEM, leaf first."""
+
+    id: str
+    tenant: str
+    order_id: str
+    account_id: str
+    names: tuple[str, ...]
+    serial: str
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+    fingerprint_sha256: str
+    chain: str
+    alternate_chains: tuple[str, ...] = ()
+    sealed_key: str | None = None
+    revoked_at: datetime | None = None
+    version: int = 0
+
+    def status(self, now: datetime) -> CertificateStatus:
+        if self.revoked_at is not None:
+            return CertificateStatus.REVOKED
+        return CertificateStatus.EXPIRED if self.not_after <= now else CertificateStatus.VALID
+
+
+class RevocationReason(enum.IntEnum):
+    """RFC 5280 §5.3.1, those that an end-entity's owner may give."""
+
+    UNSPECIFIED = 0
+    KEY_COMPROMISE = 1
+    SUPERSEDED = 4
+    CESSATION_OF_OPERATION = 5
+
+
+@dataclass(frozen=True)
+class ApiToken:
+    """A credential of ours. Only the hash of its secret part is kept."""
+
+    id: str
+    tenant: str
+    name: str
+    role: Role
+    secret_hash: str
+    created_at: datetime
+    revoked_at: datetime | None = None
+    version: int = 0
+
+
+@dataclass(frozen=True)
+class Counts:
+    accounts: int = 0
+    orders: int = 0
+    orders_open: int = 0
+    orders_invalid: int = 0
+    certificates: int = 0
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a Relay connection: the nodes with their cursors, and whether more follow."""
+
+    nodes: list[Any] = field(default_factory=list)
+    cursors: list[str] = field(default_factory=list)
+    has_next: bool = False

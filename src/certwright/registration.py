@@ -1,0 +1,44 @@
+"""How an account becomes known to its CA (RFC 8555 §7.3), as one step that can be repeated: the CA answers a key that
+it knows with the account that it has."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from certwright.ca.client import Client
+from certwright.ca.problems import CaError
+from certwright.events import AccountDelayed, AccountRegistered, Event
+from certwright.issuance import backoff
+from certwright.model import Account, AccountStatus
+
+
+def register(account: Account, client: Client, binding: tuple[str, str] | None, now: datetime) -> tuple[Account, Event]:
+    """newAccount for a recorded account; `binding` is (key id, HMAC key) where the CA wants one.
+
+    Raises ca.problems.CaError, for `delayed` to judge.
+    """
+    kid, hmac_key = binding or (None, None)
+    resource = client.new_account(
+        [f"mailto:{account.email}", *account.contact],
+        terms_of_service_agreed=account.terms_of_service_agreed,
+        eab_kid=kid,
+        eab_hmac_key=hmac_key,
+    )
+    registered = replace(
+        account,
+        status=AccountStatus.VALID,
+        url=resource.url,
+        sealed_binding=None,
+        attempts=0,
+        due=None,
+        updated_at=now,
+    )
+    return registered, AccountRegistered(subject_id=account.id, url=resource.url)
+
+
+def delayed(account: Account, error: CaError, now: datetime, jitter: float) -> tuple[Account, Event]:
+    """The account waiting for a CA that cannot answer now."""
+    attempts = account.attempts + 1
+    until = max(now + backoff(attempts, jitter), error.retry_after or now)
+    waiting = replace(account, attempts=attempts, due=until, updated_at=now)
+    told = error.problem.detail or error.problem.type
+    return waiting, AccountDelayed(subject_id=account.id, problem=told, until=until.isoformat())
