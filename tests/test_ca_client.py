@@ -425,7 +425,7 @@ def test_a_certificate_for_other_names_or_keys_is_handed_over_unjudged(
     stub: StubCa, client: Client, issued: Callable[..., str]
 ) -> None:
     stub.certificate_names = ["evil.example"]
-    stub.certificate_key = KEY.key.public_key()
+    stub.certificate_key = ec.generate_private_key(ec.SECP256R1()).public_key()
     chain = client.download_certificate(issued("a.example.com")).chain_pem
     leaf = x509.load_pem_x509_certificate(chain.encode())
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
 from certwright.ca.client import Ca, Client
@@ -24,6 +26,10 @@ KEY = JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+NOBODY = Network("https://127.0.0.1:1/", now)
+"""A CA where nobody listens."""
 
 
 @pytest.fixture
@@ -172,6 +178,19 @@ def test_another_spelling_of_the_same_host_is_its_own(stub: StubCa) -> None:
 
 def test_a_directory_that_is_not_https_is_not_asked() -> None:
     assert unavailable(Ca("http://127.0.0.1:1/directory", now)).problem.type == FOREIGN_URL
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a..b/", "https://exa mple/", "https://*/", "https://", "https://x" + "x" * 64]
+)
+def test_a_directory_of_an_impossible_name_is_unavailable(url: str) -> None:
+    assert unavailable(Ca(url, now)).is_transient
+
+
+@given(st.text(st.characters()))
+def test_no_url_under_our_own_host_crashes(path: str) -> None:
+    with pytest.raises(CaUnavailable):
+        NOBODY.get("https://127.0.0.1:1/" + path)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

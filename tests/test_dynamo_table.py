@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # botocore ships no types
-from botocore.stub import ANY, Stubber  # type: ignore[import-untyped]  # botocore ships no types
+from botocore.stub import Stubber  # type: ignore[import-untyped]  # botocore ships no types
 
 from certwright.aws.dynamo_item import SHARDS, decode_item, encode_item, encode_key, shard_of
 from certwright.aws.dynamo_table import ATTEMPTS, LONGEST_PAUSE_SECONDS, DynamoTable
@@ -39,20 +39,23 @@ class Scripted:
         self.stub = Stubber(client)
         self.pauses: list[float] = []
         self.tokens = Recorded()
+        self.transactions = Recorded()
         self.table = DynamoTable(client, "table", lambda: NOW, sleep=self.pauses.append, jitter=lambda: 1.0)
 
     def written(self) -> None:
-        request = {"TransactItems": ANY, "ClientRequestToken": self.tokens}
-        self.stub.add_response("transact_write_items", {}, request)
+        self.stub.add_response("transact_write_items", {}, self.transaction)
 
     def cancelled(self, *codes: str) -> None:
         reasons = [{"Code": code} for code in codes]
         self.refused("TransactionCanceledException", modeled_fields={"CancellationReasons": reasons})
 
     def refused(self, code: str, method: str = "transact_write_items", **options: Any) -> None:
-        writing = {"TransactItems": ANY, "ClientRequestToken": self.tokens}
-        expected = writing if method == "transact_write_items" else None
+        expected = self.transaction if method == "transact_write_items" else None
         self.stub.add_client_error(method, code, expected_params=expected, **options)
+
+    @property
+    def transaction(self) -> dict[str, Any]:
+        return {"TransactItems": self.transactions, "ClientRequestToken": self.tokens}
 
 
 @pytest.fixture
@@ -125,6 +128,8 @@ class TestWrite:
         scripted.cancelled("ConditionalCheckFailed", "None")  # there is one again, put by someone else
         scripted.written()
         scripted.table.write([Add("p", "n", {"n": 1}), Put(Item("p", "s"))])
+        first_operations = [next(iter(transaction[0])) for transaction in scripted.transactions.seen]
+        assert first_operations == ["Update", "Put", "Update"]
 
     def test_lone_operation_that_expects_nothing_needs_no_transaction(self, scripted: Scripted) -> None:
         scripted.stub.add_response("put_item", {})

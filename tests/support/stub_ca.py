@@ -121,11 +121,16 @@ class StubCa:
         self._thread.start()
 
     def stop(self) -> None:
+        """Raises what went wrong inside: a client's request that no real CA would take, or a fault of the stub."""
+        if self.stopping.is_set():
+            return
         self.stopping.set()
         self._server.shutdown()
         self._server.drop_connections()
         self._server.server_close()
         self._thread.join()
+        if self._server.errors:
+            raise AssertionError("the stub could not take a request") from self._server.errors[0]
 
     def __enter__(self) -> Self:
         return self
@@ -380,6 +385,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__((host, 0), _Handler)
         self.stub = stub
         self.connections: list[socket.socket] = []
+        self.errors: list[BaseException] = []
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(directory / "tls-certificate.pem", directory / "tls-key.pem")
         # Hands are shaken by each connection's own thread, so that a slow client holds up nobody.
@@ -394,10 +400,11 @@ class _Server(ThreadingHTTPServer):
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is none of the stub's errors; all others are printed."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handle_error(request, client_address)
+    def handle_error(self, *_: Any) -> None:
+        """Keeps what `stop` raises; a client that goes away is no error."""
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, OSError):
+            self.errors.append(error)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -204,10 +204,10 @@ class Network(ClientNetwork):
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         """Sends one request and reads all of its answer; raises for every status other than 2xx."""
-        request = self.session.prepare_request(requests.Request(method, self._pinned(url), *args, **kwargs))
+        request = requests.Request(method, self._pinned(url), *args, **kwargs)
         ending = _deadline.set(time.monotonic() + self._total_timeout)
         try:
-            response = self._exchange(request)
+            response = self._exchange(self.session.prepare_request(request))
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise CaUnavailable(f"{url} gave no answer: {_reason(error)}") from error
         finally:

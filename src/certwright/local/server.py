@@ -37,9 +37,9 @@ def serve(settings: Settings, host: str, port: int, *, with_test_ca: bool) -> in
         test_ca.stop()
 
 
-def _run(app: App, host: str, port: int, about_ca: str) -> int:
-    _print_welcome(app, f"http://{host}:{port}", about_ca)
-    config = uvicorn.Config(
+def server_config(app: App, host: str, port: int) -> uvicorn.Config:
+    """How the app is served: messages bounded, connections given a moment at the end."""
+    return uvicorn.Config(
         app.asgi,
         host=host,
         port=port,
@@ -50,7 +50,11 @@ def _run(app: App, host: str, port: int, about_ca: str) -> int:
         access_log=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    uvicorn.Server(config).run()
+
+
+def _run(app: App, host: str, port: int, about_ca: str) -> int:
+    _print_welcome(app, f"http://{host}:{port}", about_ca)
+    uvicorn.Server(server_config(app, host, port)).run()
     return 0
 
 
