@@ -135,6 +135,11 @@ def test_a_new_account_is_told_from_one_that_exists(stub: StubCa, ca: Ca) -> Non
     ]
 
 
+def test_a_client_with_an_account_asks_for_it_by_its_key(client: Client) -> None:
+    url = client.account_url
+    assert client.new_account([], True).url == url == client.account_url
+
+
 def test_only_return_existing_makes_no_account(ca: Ca) -> None:
     with pytest.raises(CaProblem) as caught:
         Client(ca, KEY).new_account([], False, only_return_existing=True)
@@ -401,6 +406,15 @@ def test_finalizing_too_early_is_order_not_ready(client: Client) -> None:
 def test_an_order_of_unknown_url_has_that_of_its_location(stub: StubCa, client: Client) -> None:
     stub.answer_next("finalize", Answer(body=order_document(), headers={"Location": "/order/5"}))
     assert client.finalize(f"{stub.base_url}/finalize/order/5", b"").url == f"{stub.base_url}/order/5"
+
+
+def test_a_given_order_url_stands_in_for_the_location(stub: StubCa, client: Client) -> None:
+    url = f"{stub.base_url}/finalize/order/5"
+    for _ in range(2):
+        stub.answer_next("finalize", Answer(body=order_document()))
+    assert client.finalize(url, b"", order_url=f"{stub.base_url}/order/5").url == f"{stub.base_url}/order/5"
+    with pytest.raises(CaUnavailable, match="Location"):
+        client.finalize(url, b"")
 
 
 def test_a_chain_comes_with_its_alternates(stub: StubCa, client: Client, issued: Callable[..., str]) -> None:

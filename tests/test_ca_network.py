@@ -204,7 +204,14 @@ def test_redirects_are_not_followed(stub: StubCa, client: Client, tmp_path: Path
 
 def test_an_answer_that_is_too_long_is_not_read(stub: StubCa, ca: Ca) -> None:
     stub.answer_next("directory", Answer(body=b" " * (MAX_BODY + 1)))
-    assert unavailable(ca).problem.type == MALFORMED_ANSWER
+    error = unavailable(ca)
+    assert error.problem.type == MALFORMED_ANSWER
+    assert f"more than {MAX_BODY} octets" in str(error)
+
+
+def test_a_redirect_that_is_too_long_is_not_read(stub: StubCa, ca: Ca) -> None:
+    stub.answer_next("directory", Answer(302, b" " * (MAX_BODY + 1), {"Location": "/elsewhere"}))
+    assert f"more than {MAX_BODY} octets" in str(unavailable(ca))
 
 
 def test_a_ca_that_does_not_answer_is_unavailable_in_time(stub: StubCa, ca: Ca) -> None:
@@ -254,7 +261,7 @@ def test_a_connection_that_breaks_is_unavailable(stub: StubCa, ca: Ca) -> None:
     assert "the connection broke" in str(unavailable(ca))
 
 
-def test_proxies_and_trust_in_the_environment_do_not_count(stub: StubCa, tmp_path: Path) -> None:
+def test_proxies_trust_and_passwords_in_the_environment_do_not_count(stub: StubCa, tmp_path: Path) -> None:
     program = f"""
 from datetime import UTC, datetime
 from pathlib import Path
@@ -262,10 +269,14 @@ from certwright.ca.client import Ca
 ca = Ca({stub.directory_url!r}, lambda: datetime.now(UTC), ca_bundle=Path({str(stub.ca_bundle)!r}))
 print(ca.directory().new_order)
 """
-    misleading = {"HTTPS_PROXY": "http://127.0.0.1:1", "REQUESTS_CA_BUNDLE": str(tmp_path / "none")}
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password secret")
+    bundle = str(tmp_path / "none")
+    misleading = {"HTTPS_PROXY": "http://127.0.0.1:1", "REQUESTS_CA_BUNDLE": bundle, "NETRC": str(netrc)}
     environment = {**os.environ, **misleading}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == (f"{stub.base_url}/newOrder", "")
+    assert "Authorization" not in stub.requests[-1].headers
 
 
 def test_cookies_are_not_kept(stub: StubCa, client: Client) -> None:

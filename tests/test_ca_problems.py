@@ -105,6 +105,7 @@ def test_an_error_without_a_problem_document_is_unavailable(body: bytes) -> None
         (500, "serverInternal", True),
         (503, "unauthorized", True),
         (429, "rateLimited", True),
+        (429, "unauthorized", True),
         (403, "rateLimited", True),
         (400, "badNonce", True),
         (400, "malformed", False),

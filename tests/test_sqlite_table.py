@@ -168,6 +168,17 @@ class TestProcesses:
         (item,) = open_table().get([("p", "s")])
         assert item == Item("p", "s", {"n": 30}, version=1)
 
+    def test_opening_waits_for_another_who_is_about_to_make_the_file(
+        self, path: Path, open_table: Callable[..., SqliteTable]
+    ) -> None:
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        for statement in ("CREATE TABLE x (y)", "BEGIN IMMEDIATE"):
+            other.execute(statement).fetchall()
+        release = threading.Timer(0.2, other.close)
+        release.start()
+        open_table().write([Put(Item("p", "s"))])
+        release.join()
+
     def test_file_kept_busy_by_another_is_unavailable(self, path: Path, open_table: Callable[..., SqliteTable]) -> None:
         impatient = open_table(busy_seconds=0.05)
         other = sqlite3.connect(path, isolation_level=None)

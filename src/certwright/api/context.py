@@ -19,7 +19,6 @@ from certwright.store import Notice
 
 T = TypeVar("T")
 P = ParamSpec("P")
-_RECHECK = timedelta(seconds=2)
 
 
 class EventSource(Protocol):
@@ -27,6 +26,16 @@ class EventSource(Protocol):
 
     def listen(self, tenant: str, subject_id: str | None) -> AsyncIterator[Notice]:
         """Notices from the moment of the call on. Raises errors.Unavailable when the listener is too slow for them."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds. `init` is how long a socket may stay without a connection_init; `recheck` is how long a credential that
+    was good is taken for good; `watch` is how often an idle socket's is looked at."""
+
+    init: float = 10
+    recheck: float = 2
+    watch: float = 5
 
 
 @dataclass(frozen=True)
@@ -40,12 +49,16 @@ class Api:
     events: EventSource
     reading: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(16))
     acting: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(32))
+    patience: Patience = Patience()
 
 
 class Context:
-    """One request's, or one socket's. `connection_params` is filled by a socket's connection_init."""
+    """One request's, or one socket's. `connection_params` is filled by a socket's connection_init.
 
-    def __init__(self, api: Api, request_id: str, source_ip: str | None) -> None:
+    What a request loaded it need not load again; a socket `lasts`, and loads what it shows as it is then.
+    """
+
+    def __init__(self, api: Api, request_id: str, source_ip: str | None, *, lasts: bool = False) -> None:
         self.api = api
         self.request_id = request_id
         self.source_ip = source_ip
@@ -53,9 +66,9 @@ class Context:
         self._authorization: str | None = None
         self._session: Session | None = None
         self._checked_at = api.reader.clock()
-        self.accounts = self._loader(Account)
-        self.orders = self._loader(Order)
-        self.certificates = self._loader(Certificate)
+        self.accounts = self._loader(Account, lasts)
+        self.orders = self._loader(Order, lasts)
+        self.certificates = self._loader(Certificate, lasts)
 
     @property
     def actor(self) -> Actor:
@@ -75,9 +88,12 @@ class Context:
         self._checked_at = self.api.reader.clock()
 
     async def check(self, role: Role = Role.VIEWER) -> None:
-        """See that the credential of a long-lived socket still holds, and allows `role`. Raises Unauthenticated."""
+        """See that the credential of a long-lived socket still holds, and allows `role`.
+
+        Raises Unauthenticated, and Unavailable where that cannot be told now.
+        """
         now = self.api.reader.clock()
-        if now - self._checked_at >= _RECHECK:
+        if now - self._checked_at >= timedelta(seconds=self.api.patience.recheck):
             await self.sign_in(self._authorization)
         if self._session is None or (self._session.expires_at is not None and self._session.expires_at <= now):
             raise Unauthenticated("the credential has expired; connect again with a new one")
@@ -92,11 +108,11 @@ class Context:
         """Run a method of the service, which may wait for a CA, in a thread."""
         return await anyio.to_thread.run_sync(lambda: function(*args, **kwargs), limiter=self.api.acting)
 
-    def _loader(self, cls: type[E]) -> "DataLoader[str, E | None]":
+    def _loader(self, cls: type[E], lasts: bool) -> "DataLoader[str, E | None]":
         async def load(ids: Sequence[str]) -> list[E | None]:
             return await self.read(self.api.reader.many, cls, self.actor, ids)
 
-        return DataLoader(load)
+        return DataLoader(load, cache=not lasts)
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

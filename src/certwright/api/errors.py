@@ -2,7 +2,7 @@
 
 errors.CertwrightError    its message, `extensions.code` and, where known, `extensions.field`
 ca.problems.CaError       CA_ERROR or RATE_LIMITED, with the CA's problem document as `extensions.problem`
-GraphQLError              as it is: syntax, validation, coercion
+GraphQLError              its message with INVALID_INPUT: syntax, validation, coercion, limits
 anything else             INTERNAL with a reference, which is logged with the traceback; the text is masked
 """
 
@@ -12,19 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 from graphql import GraphQLError
 
-from certwright.errors import CertwrightError
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+
+from certwright.errors import CertwrightError, InvalidInput
 
 if TYPE_CHECKING:
     from certwright.ca.problems import CaError
 
 logger = logging.getLogger(__name__)
 
+_BAD_REQUEST = (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError)
+
 
 def told(error: GraphQLError) -> GraphQLError:
     """The error as a client may see it."""
     root = _root(error)
-    if root is None:
-        return error
+    if root is None or isinstance(root, _BAD_REQUEST):
+        return _with(error, error.message, {"code": InvalidInput.code, **(error.extensions or {})})
     if isinstance(root, CertwrightError) and root.code != CertwrightError.code:
         extensions: dict[str, Any] = {"code": root.code, **({"field": root.field} if root.field else {})}
         return _with(error, root.message, extensions)
@@ -36,9 +41,9 @@ def told(error: GraphQLError) -> GraphQLError:
     return _with(error, f"internal error; its reference is {reference}", {"code": "INTERNAL", "reference": reference})
 
 
-def document(error: CertwrightError) -> dict[str, Any]:
+def document(error: Exception) -> dict[str, Any]:
     """A GraphQL response for an error outside of any operation."""
-    return {"errors": [told(GraphQLError(error.message, original_error=error)).formatted]}
+    return {"errors": [told(GraphQLError(str(error), original_error=error)).formatted]}
 
 
 def _root(error: GraphQLError) -> Exception | None:

@@ -1,38 +1,157 @@
-"""A bound on what a client may send in one request."""
+"""Bounds on what a client may send in one request, and on what its document may ask for.
 
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+A document is measured with its fragments spread out, each fragment once: a document of a few hundred tokens can spread
+out to more fields than there are atoms, and is refused without being walked through.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cross_web import HTTPException
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    SelectionNode,
+    SelectionSetNode,
+    parse,
+)
+from starlette.types import Message, Receive
+from strawberry.extensions import SchemaExtension, ValidationCache
 
 MAX_BODY = 1024 * 1024
-"""Octets: enough for a CSR and a hundred names many times over."""
+"""Octets of an HTTP request: enough for a CSR and a hundred names many times over."""
+
+MAX_DEPTH = 10
+"""Fields within fields. Introspection is bounded by a rule of GraphQL's own."""
+
+MAX_ALIASES = 30
+MAX_DIRECTIVES = 30
+MAX_TOKENS = 2000
+
+_CACHED = 128
+_CACHED_LENGTH = 20_000
 
 
-class _TooLarge(Exception):
-    pass
+def bounded(receive: Receive) -> Receive:
+    """`receive`, but a body beyond MAX_BODY, announced or not, raises HTTPException 413."""
+    received = 0
+
+    async def receive_within() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > MAX_BODY:
+            raise HTTPException(413, f"a request may have at most {MAX_BODY} octets")
+        return message
+
+    return receive_within
 
 
-class BodyLimit:
-    """Answers 413 to a request whose body is larger than MAX_BODY, announced or not."""
+@dataclass(frozen=True)
+class Size:
+    depth: int = 0
+    aliases: int = 0
+    directives: int = 0
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __add__(self, other: "Size") -> "Size":
+        return Size(
+            max(self.depth, other.depth), self.aliases + other.aliases, self.directives + other.directives
+        )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        received = 0
 
-        async def bounded() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > MAX_BODY:
-                raise _TooLarge
-            return message
+class _Measure:
+    """Measures selections; each fragment is walked once, and one that spreads itself counts as nothing there."""
 
-        try:
-            await self._app(scope, bounded, send)
-        except _TooLarge:
-            refusal = PlainTextResponse(f"a request may have at most {MAX_BODY} octets\n", status_code=413)
-            await refusal(scope, receive, send)
+    def __init__(self, document: DocumentNode) -> None:
+        definitions = document.definitions
+        self._fragments = {d.name.value: d for d in definitions if isinstance(d, FragmentDefinitionNode)}
+        self._sizes: dict[str, Size] = {}
+
+    def selections(self, node: SelectionSetNode | None) -> Size:
+        return sum((self._selection(s) for s in node.selections), Size()) if node else Size()
+
+    def _selection(self, node: SelectionNode) -> Size:
+        own = Size(directives=len(node.directives or ()))
+        if isinstance(node, FragmentSpreadNode):
+            return own + self._fragment(node.name.value)
+        inner = self.selections(getattr(node, "selection_set", None))
+        if not isinstance(node, FieldNode):
+            return own + inner
+        depth = 1 if node.name.value.startswith("__") else inner.depth + 1
+        return own + inner + Size(depth, aliases=1 if node.alias else 0)
+
+    def _fragment(self, name: str) -> Size:
+        if name not in self._sizes and name in self._fragments:
+            self._sizes[name] = Size()
+            self._sizes[name] = self.selections(self._fragments[name].selection_set)
+        return self._sizes.get(name, Size())
+
+
+def measure(document: DocumentNode) -> Size:
+    """The size of a document's operations together."""
+    measure = _Measure(document)
+    operations = [d for d in document.definitions if isinstance(d, OperationDefinitionNode)]
+    own = Size(directives=sum(len(o.directives or ()) for o in operations))
+    return sum((measure.selections(o.selection_set) for o in operations), own)
+
+
+def _excess(document: DocumentNode) -> GraphQLError | None:
+    size = measure(document)
+    for what, number, most in (
+        ("levels of fields", size.depth, MAX_DEPTH),
+        ("aliases", size.aliases, MAX_ALIASES),
+        ("directives", size.directives, MAX_DIRECTIVES),
+    ):
+        if number > most:
+            return GraphQLError(f"the document has {_told(number)} {what}; {most} are allowed")
+    return None
+
+
+def _told(number: int) -> str:
+    return str(number) if number < 10**9 else "very many"
+
+
+def _read(query: str) -> tuple[DocumentNode | None, GraphQLError | None]:
+    """A document and what is too much about it. None for text that is no document: Strawberry says why."""
+    try:
+        document = parse(query, max_tokens=MAX_TOKENS)
+    except GraphQLSyntaxError:
+        return None, None
+    return document, _excess(document)
+
+
+class Documents(ValidationCache):
+    """Parses and validates within the limits, each document once for as long as it is remembered."""
+
+    def __init__(self, read: Callable[[str], tuple[DocumentNode | None, GraphQLError | None]]) -> None:
+        super().__init__()
+        self._cached_read = read
+        self._excess: GraphQLError | None = None
+
+    def on_parse(self) -> Iterator[None]:
+        context = self.execution_context
+        context.parse_options["max_tokens"] = MAX_TOKENS
+        if context.query:
+            # A long text is read anew each time, so that what is remembered stays small.
+            read = self._cached_read if len(context.query) <= _CACHED_LENGTH else _read
+            context.graphql_document, self._excess = read(context.query)
+        yield
+
+    def on_validate(self) -> Iterator[None]:
+        if self._excess is None:
+            yield from super().on_validate()
+        else:
+            self.execution_context.pre_execution_errors = [self._excess]
+            yield
+
+
+def documents() -> Callable[[], SchemaExtension]:
+    """The extension, for a schema that remembers its documents."""
+    read = lru_cache(_CACHED)(_read)
+    return lambda: Documents(read)

@@ -84,9 +84,7 @@ class _Session(requests.Session):
         super().__init__()
         self.trust_env = False
         self.mount("https://", adapter)
-        self.headers = requests.structures.CaseInsensitiveDict(
-            {"User-Agent": user_agent, "Accept-Encoding": "identity", "Connection": "keep-alive"}
-        )
+        self.headers.update({"User-Agent": user_agent, "Accept-Encoding": "identity"})
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def get_redirect_target(self, resp: requests.Response) -> None:

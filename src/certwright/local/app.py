@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from certwright.api.context import Api
 from certwright.api.limits import BodyLimit
@@ -81,7 +81,7 @@ class App:
         self.store = open_store(self.table, clock, self.broadcast)
         self.tokens = Tokens(self.store, clock)
         sealer = LocalSealer(settings.sealing_key or settings.data_dir / "sealing.key")
-        authorities = Authorities(
+        self.authorities = Authorities(
             sealer,
             further=[*([test_ca] if test_ca else []), *(Preset(url, url) for url in settings.acme_servers)],
             any_public=settings.any_public_server,
@@ -89,13 +89,13 @@ class App:
             clock=clock,
         )
         lease = timedelta(seconds=settings.lease_seconds)
-        steps = Steps(self.store, authorities, clock=clock, jitter=random.random, lease=lease)
+        steps = Steps(self.store, self.authorities, clock=clock, jitter=random.random, lease=lease)
         self.worker = Worker(self.store, steps, clock=clock)
         audit = Audit(self.store)
         self.service = AcmeService(
-            self.store, authorities, sealer, steps, audit, clock=clock, wake=self.worker.wake, handoff=lease
+            self.store, self.authorities, sealer, steps, audit, clock=clock, wake=self.worker.wake, handoff=lease
         )
-        self.reader = Reader(self.store, authorities, audit, clock)
+        self.reader = Reader(self.store, self.authorities, audit, clock)
         sign_in = SignIn(self.store, clock, _oidc(settings, clock))
         self.api = Api(self.reader, self.service, sign_in, self.broadcast)
         self.asgi = self._starlette(settings.allowed_origins)
@@ -111,6 +111,7 @@ class App:
         )
         routes = [
             Route("/graphql", view),
+            WebSocketRoute("/graphql", view),
             Route("/healthz", self._health),
             Route(WELL_KNOWN_PATH + "{token}", self._http01),
         ]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from certwright.auth import DEFAULT_TENANT, Tokens
 from certwright.config import Settings
-from certwright.errors import CertwrightError
+from certwright.errors import CertwrightError, NotFound
 from certwright.local.app import open_store, open_table, utc_now
 from certwright.model import Actor, Role
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; errors of ours go to standard error in one line, with exit code 1."""
+    """Run a command; what it refuses goes to standard error in one line, with exit code 1 (2 for wrong usage)."""
     options = _parser().parse_args(arguments)
     try:
         settings = Settings.read(os.environ, options.data_dir)
@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(settings, options))
     except CertwrightError as error:
         print(f"certwright: {error.message}", file=sys.stderr)
-        return 1
+    except OSError as error:  # A folder that cannot be made, a file that cannot be written.
+        print(f"certwright: {error}", file=sys.stderr)
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", parents=[common], help="run the service on this machine")
     serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=8000)
+    serve.add_argument("--port", type=_port, default=8000)
     serve.add_argument("--test-ca", action="store_true", help="run a local test CA (Pebble) beside it")
     serve.set_defaults(run=_serve)
 
@@ -59,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--output", type=Path, default=Path("schema.graphql"))
     export.set_defaults(run=_export_schema)
     return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 0 (any free one) to 65535")
+    return int(text)
 
 
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
@@ -97,7 +105,10 @@ def _revoke_token(settings: Settings, options: argparse.Namespace) -> int:
 def _verify(settings: Settings, _: argparse.Namespace) -> int:
     from certwright.audit import verify
 
-    verdict = verify(open_store(open_table(settings, utc_now), utc_now))
+    store = open_store(open_table(settings, utc_now), utc_now)
+    if not store.tenants():
+        raise NotFound(f"{settings.store} holds nothing yet, so there is nothing to verify; is it the right one?")
+    verdict = verify(store)
     for fault in verdict.faults:
         print(fault, file=sys.stderr)
     state = f"{len(verdict.faults)} faults" if verdict.faults else "whole"

@@ -1,16 +1,22 @@
 """`certwright serve`: the app under uvicorn, with a test CA beside it where one is wanted and can be had."""
 
+import errno
+import signal
+import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import uvicorn
 
 from certwright.auth import DEFAULT_TENANT
 from certwright.ca.presets import Preset
 from certwright.config import Settings
+from certwright.errors import Unavailable
 from certwright.events import AccountForgotten
 from certwright.local.app import App, utc_now
-from certwright.local.test_ca import TestCa
+from certwright.local.test_ca import TestCa, TestCaFailed
 from certwright.model import AccountStatus, Role
 from certwright.steps import system
 from certwright.store import Store
@@ -19,25 +25,55 @@ MAX_MESSAGE = 128 * 1024
 """Octets of a WebSocket message: what API Gateway takes too."""
 
 _GRACE_SECONDS = 5
+_BACKLOG = 2048
 
 
 def serve(settings: Settings, host: str, port: int, *, with_test_ca: bool) -> int:
-    """Run until a signal comes."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    test_ca = TestCa.find(settings.data_dir / "test-ca", port, utc_now) if with_test_ca else None
+    """Run until SIGINT or SIGTERM, the ordinary ends, which give 0. Raises Unavailable where it cannot listen."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    with listen(host, port) as listener:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return _serve(settings, listener, with_test_ca=with_test_ca)
+
+
+def _end(*_: object) -> NoReturn:
+    # uvicorn ends in an orderly manner first, and then raises the signal once more, which comes here.
+    raise SystemExit(0)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; connections wait in it until the service is up. Raises Unavailable."""
+    try:
+        [(family, _, _, _, address), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        reason = "another program listens there" if taken else error.strerror
+        raise Unavailable(f"cannot listen on {host} port {port}: {reason}; --host and --port choose another") from None
+
+
+def _serve(settings: Settings, listener: socket.socket, *, with_test_ca: bool) -> int:
+    if not with_test_ca:
+        return _run(App(settings), settings, listener, _no_test_ca("not asked for (--test-ca)"))
+    test_ca = TestCa.find(settings.data_dir / "test-ca", listener.getsockname()[1], utc_now)
     if test_ca is None:
-        return _run(App(settings), host, port, _without_test_ca(with_test_ca))
-    test_ca.start()
+        why = "Pebble is not installed (Debian: apt-get install pebble)"
+        return _run(App(settings), settings, listener, _no_test_ca(why))
+    try:
+        test_ca.start()
+    except TestCaFailed as failure:
+        return _run(App(settings), settings, listener, _no_test_ca(str(failure)))
     try:
         preset = Preset(TestCa.name, test_ca.directory_url, staging=True)
         app = App(replace(settings, ca_bundle=_bundle(settings, test_ca)), test_ca=preset)
-        _register_anew(app.store, preset.url)
-        return _run(app, host, port, _about_test_ca(test_ca))
+        register_anew(app.store, preset.url)
+        return _run(app, settings, listener, _about_test_ca(test_ca))
     finally:
         test_ca.stop()
 
 
-def server_config(app: App, host: str, port: int) -> uvicorn.Config:
+def server_config(app: App, host: str, port: int, *, trusted_proxies: Sequence[str] = ("127.0.0.1",)) -> uvicorn.Config:
     """How the app is served: messages bounded, connections given a moment at the end."""
     return uvicorn.Config(
         app.asgi,
@@ -48,14 +84,18 @@ def server_config(app: App, host: str, port: int) -> uvicorn.Config:
         ws_per_message_deflate=False,
         log_config=None,
         access_log=False,
+        forwarded_allow_ips=list(trusted_proxies),
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
 
 
-def _run(app: App, host: str, port: int, about_ca: str) -> int:
-    _print_welcome(app, f"http://{host}:{port}", about_ca)
-    uvicorn.Server(server_config(app, host, port)).run()
-    return 0
+def _run(app: App, settings: Settings, listener: socket.socket, about_ca: str) -> int:
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    _print_welcome(url, about_ca, _first_token(app), settings.data_dir)
+    server = uvicorn.Server(server_config(app, host, port, trusted_proxies=settings.trusted_proxies))
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
 
 
 def _bundle(settings: Settings, test_ca: TestCa) -> Path:
@@ -66,7 +106,7 @@ def _bundle(settings: Settings, test_ca: TestCa) -> Path:
     return path
 
 
-def _register_anew(store: Store, server: str) -> None:
+def register_anew(store: Store, server: str) -> None:
     """The test CA remembers nothing from before it was started: have its accounts registered again."""
     for tenant in store.tenants():
         for account in store.every_account(tenant):
@@ -76,8 +116,7 @@ def _register_anew(store: Store, server: str) -> None:
                 store.save(account, pending, events=[event], actor=system(tenant))
 
 
-def _print_welcome(app: App, url: str, about_ca: str) -> None:
-    token = _first_token(app)
+def _print_welcome(url: str, about_ca: str, token: str | None, data_dir: Path) -> None:
     lines = [
         "",
         f"Certwright is at {url}",
@@ -86,7 +125,7 @@ def _print_welcome(app: App, url: str, about_ca: str) -> None:
     ]
     if token:
         lines += ["", "Your admin token, shown this once:", "", f"  {token}"]
-    lines += ["", "Try it in another terminal:", "", *_calls(url, token), ""]
+    lines += ["", "Try it in another terminal:", "", *_calls(url, token, data_dir), ""]
     print("\n".join(lines), flush=True)
 
 
@@ -97,8 +136,9 @@ def _first_token(app: App) -> str | None:
     return app.tokens.create("first admin", Role.ADMIN, system(DEFAULT_TENANT))[1]
 
 
-def _calls(url: str, token: str | None) -> list[str]:
-    value = token or "$(.venv/bin/certwright token create --name me --role admin)"
+def _calls(url: str, token: str | None, data_dir: Path) -> list[str]:
+    elsewhere = "" if data_dir == Settings.data_dir else f" --data-dir {data_dir}"
+    value = token or f"$(.venv/bin/certwright token create --name me --role admin{elsewhere})"
     query = '{"query": "{ dashboard { counts { orders certificates } } acmeServers { name url } }"}'
     return [
         f"  TOKEN={value}",
@@ -109,8 +149,7 @@ def _calls(url: str, token: str | None) -> list[str]:
     ]
 
 
-def _without_test_ca(wanted: bool) -> str:
-    why = "Pebble is not installed (Debian: apt-get install pebble)" if wanted else "not asked for (--test-ca)"
+def _no_test_ca(why: str) -> str:
     return f"  Local test CA  none: {why}; the public CAs are there"
 
 

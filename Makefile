@@ -1,0 +1,77 @@
+# `make run` is all that a user needs; the rest is for who works on Certwright. Every target sets up what it needs.
+
+PYTHON ?= python3
+UV ?= uv
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+RUNNABLE := .venv/.runnable
+TESTABLE := .venv/.testable
+NODE_MODULES := tests/node_modules/.complete
+
+.PHONY: help run test check format bench schema lock
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run      set up and start Certwright with a local test CA (ARGS='--port 8080' and the like)"
+	@echo "make test     set up, check the code and run every test (ARGS goes to pytest)"
+	@echo "make check    formatting, lint and types only;  make format  puts the formatting right"
+	@echo "make bench    measure, and print a table (ARGS goes to the bench)"
+	@echo "make schema   write schema.graphql;  make lock  write requirements*.txt anew (needs uv)"
+
+run: $(RUNNABLE)
+	@exec $(BIN)/certwright serve --test-ca $(ARGS)
+
+test: check $(NODE_MODULES)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(TESTABLE)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(TESTABLE)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(TESTABLE)
+	$(BIN)/python -m tests.bench $(ARGS)
+
+schema: $(TESTABLE)
+	$(BIN)/certwright export-schema
+
+# The same pins for both; hashes, and no address of any index. Whoever only installs does not need uv.
+LOCK = echo "setuptools>=77" | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -
+lock:
+	$(LOCK) --output-file requirements.txt
+	$(LOCK) --output-file requirements-dev.txt --extra dev --constraint requirements.txt
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Certwright needs Python 3.11 or newer; name one by PYTHON=python3.x"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tools/debian python3-venv
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "Python's venv is missing; on Debian, as root: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+$(RUNNABLE): requirements.txt pyproject.toml | $(BIN)/python
+	@tools/debian pebble=pebble curl=curl openssl=openssl
+	$(PIP) install --require-hashes --requirement requirements.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(TESTABLE): requirements-dev.txt pyproject.toml | $(BIN)/python
+	@tools/debian pebble=pebble curl=curl openssl=openssl java=default-jre-headless node=nodejs npm=npm
+	$(PIP) install --require-hashes --requirement requirements-dev.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ $(RUNNABLE)
+
+# Without Node, or without its packages, the tests that need them are skipped, each with its reason.
+$(NODE_MODULES): tests/package.json tests/package-lock.json | $(TESTABLE)
+	@if ! command -v npm >/dev/null; then \
+		echo "npm is missing: the tests that need packages from it will be skipped"; \
+	elif (cd tests && npm ci --no-audit --no-fund --loglevel=error); then \
+		touch $@; \
+	else \
+		echo "npm ci failed: the tests that need packages from it will be skipped"; \
+	fi
