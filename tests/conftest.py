@@ -1,6 +1,7 @@
 """What every test may use: a Pebble, and the house with it. Tests reach no address but loopback."""
 
 import ipaddress
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,15 @@ def _refuse_other_addresses(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_refuse_other_addresses)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where CI is set, a skipped test fails the run: there, everything that the tests need must be installed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter and reporter.stats.get("skipped") and session.exitstatus == pytest.ExitCode.OK:
+        reporter.write_line("\nCI is set, and tests were skipped: that fails this run.", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

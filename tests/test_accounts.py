@@ -64,6 +64,13 @@ def test_wrong_external_account_binding_leaves_no_account(tmp_path: Path) -> Non
         assert "AccountRefused" in house.audit_types()
 
 
+def test_unusable_hmac_key_is_refused_before_anything_is_recorded(house: House) -> None:
+    with pytest.raises(GraphQLFailed, match="must be base64url") as failed:
+        house.create_account(externalAccountBinding={"keyId": "kid", "hmacKey": "not base64!"})
+    assert failed.value.extensions["field"] == "externalAccountBinding.hmacKey"
+    assert "AccountCreated" not in house.audit_types()
+
+
 def test_contacts_are_updated_at_the_ca_and_here(house: House) -> None:
     id = house.create_account()["id"]
     query = 'mutation($a: ID!) { updateAccount(id: $a, email: "new@example.com", contact: []) { email contact } }'

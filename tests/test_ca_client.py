@@ -14,17 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from josepy.b64 import b64decode, b64encode
 from josepy.jwk import JWKEC
 
-from certwright.ca.client import (
-    Ca,
-    ChallengeResource,
-    Client,
-    dns01_value,
-    external_account_binding,
-    key_authorization,
-    load_key,
-    thumbprint,
-)
+from certwright.ca.client import Ca, Client, external_account_binding, load_key, thumbprint
 from certwright.ca.problems import MALFORMED_ANSWER, CaProblem, CaUnavailable
+from certwright.ca.resources import ChallengeResource
+from certwright.challenges.preparation import dns01_value, key_authorization
 from certwright.errors import InvalidInput
 from tests.support.stub_ca import Answer, StubCa, acme_problem
 
@@ -509,5 +502,5 @@ def test_key_authorization_and_txt_value_are_those_of_the_rfc() -> None:
     canonical = json.dumps({name: public[name] for name in ("crv", "kty", "x", "y")}, separators=(",", ":"))
     expected = b64encode(hashlib.sha256(canonical.encode()).digest()).decode()
     assert thumbprint(KEY) == expected
-    assert key_authorization("token", KEY) == f"token.{expected}"
+    assert key_authorization("token", thumbprint(KEY)) == f"token.{expected}"
     assert dns01_value("token.thumb") == b64encode(hashlib.sha256(b"token.thumb").digest()).decode()

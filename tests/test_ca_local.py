@@ -16,9 +16,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from josepy.jwk import JWKEC
 
-from certwright.ca.client import Ca, Client, key_authorization
+from certwright.ca.client import Ca, Client, thumbprint
+from certwright.challenges.preparation import key_authorization
 from certwright.local.test_ca import Ports, TestCa, TestCaFailed, ensure_tls_certificate, free_port
-from tests.support.pebble import Management
+from tests.support.pebble import Management, require_pebble
 
 
 def now() -> datetime:
@@ -36,6 +37,7 @@ def is_listening(port: int) -> bool:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
+    require_pebble()
     return tmp_path / "test-ca"
 
 
@@ -58,7 +60,7 @@ class WellKnown(BaseHTTPRequestHandler):
         token = self.path.removeprefix("/.well-known/acme-challenge/")
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(key_authorization(token, KEY).encode())
+        self.wfile.write(key_authorization(token, thumbprint(KEY)).encode())
 
     def log_message(self, *args: object) -> None:
         pass

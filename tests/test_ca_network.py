@@ -295,3 +295,11 @@ def test_nothing_secret_is_logged_or_told(stub: StubCa, ca: Ca, caplog: pytest.L
     secrets = [payload["externalAccountBinding"]["signature"], "c2VjcmV0LXNlY3JldA", "a@example.com", '"protected"']
     written = caplog.text + str(caught.value) + json.dumps(caught.value.problem.document)
     assert not [secret for secret in secrets if secret in written]
+
+
+def test_server_that_must_be_public_is_not_talked_to_on_a_private_address(stub: StubCa) -> None:
+    ca = Ca(stub.directory_url, now, ca_bundle=stub.ca_bundle, public_only=True)
+    with pytest.raises(CaUnavailable, match="its address is not a public one"):
+        ca.directory()
+    assert stub.requests == []
+    ca.close()

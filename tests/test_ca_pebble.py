@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
-from certwright.ca.client import Ca, Client, OrderResource, dns01_value, key_authorization
+from certwright.ca.client import Ca, Client, thumbprint
 from certwright.ca.problems import CaProblem, CaUnavailable
+from certwright.ca.resources import OrderResource
+from certwright.challenges.preparation import dns01_value, key_authorization
 from tests.support.pebble import Pebble
 
 T = TypeVar("T")
@@ -74,7 +76,7 @@ def respond(pebble: Pebble, client: Client, key: JWK, order: OrderResource, kind
     for url in order.authorizations:
         authorization = client.fetch_authorization(url)
         challenge = next(c for c in authorization.challenges if c.type == kind)
-        answer = key_authorization(challenge.token or "", key)
+        answer = key_authorization(challenge.token or "", thumbprint(key))
         if kind == "dns-01":
             pebble.management.set_txt(f"_acme-challenge.{authorization.identifier}", dns01_value(answer))
         else:

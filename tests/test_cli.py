@@ -106,7 +106,7 @@ def test_export_schema_writes_schema_graphql(tmp_path: Path) -> None:
 
 class TestAuditVerify:
     @pytest.fixture
-    def data(self, tmp_path: Path, house: House) -> Path:
+    def data(self, house: House) -> Path:
         """The data of a service that issued a certificate, and was ended."""
         house.issue(house.create_account()["id"], "audited.example")
         return house.data_dir
@@ -151,12 +151,12 @@ def tamper(data: Path, statement: str) -> None:
 class TestServe:
     def test_token_is_printed_on_the_first_start_only(self, tmp_path: Path) -> None:
         with serving(tmp_path) as server:
-            assert server.token
-            assert query(server.url, server.token).json()["data"]["viewer"]["role"] == "ADMIN"
+            token = server.token
+            assert query(server.url, token).json()["data"]["viewer"]["role"] == "ADMIN"
             assert server.end() == 0
-        with serving(tmp_path) as again:
-            assert again.token is None
-            assert query(again.url, server.token).status_code == 200
+        with serving(tmp_path) as server:
+            assert server.token is None
+            assert query(server.url, token).status_code == 200
 
     def test_printed_calls_can_be_pasted(self, tmp_path: Path) -> None:
         with serving(tmp_path) as server:
@@ -170,8 +170,9 @@ class TestServe:
             query(server.url, server.token)
             assert server.token.split("_", 2)[2] not in server.log
 
+    @pytest.mark.usefixtures("pebble")
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_signals_end_it_and_its_test_ca(self, tmp_path: Path, number: signal.Signals, pebble: Pebble) -> None:
+    def test_signals_end_it_and_its_test_ca(self, tmp_path: Path, number: signal.Signals) -> None:
         with serving(tmp_path, "--test-ca") as server:
             found = re.search(r"Local test CA  https://127\.0\.0\.1:(\d+)/dir", server.welcome)
             assert found
@@ -180,7 +181,8 @@ class TestServe:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", int(found[1]))) != 0
 
-    def test_test_ca_is_listed_first(self, tmp_path: Path, pebble: Pebble) -> None:
+    @pytest.mark.usefixtures("pebble")
+    def test_test_ca_is_listed_first(self, tmp_path: Path) -> None:
         with serving(tmp_path, "--test-ca") as server:
             answer = query(server.url, server.token, "{ acmeServers { name staging } }").json()
             assert answer["data"]["acmeServers"][0] == {"name": "Local test CA (Pebble)", "staging": True}

@@ -9,7 +9,7 @@ from certwright.errors import InvalidInput
 from tests.support.pebble import Pebble
 
 
-def test_an_empty_environment_gives_the_defaults(tmp_path: Path) -> None:
+def test_an_empty_environment_gives_the_defaults() -> None:
     settings = Settings.read({})
     assert settings.store == "sqlite:data/certwright.db"
     assert settings.sealing_key == Path("data/sealing.key")

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # botocore ships no types
-from botocore.stub import Stubber  # type: ignore[import-untyped]  # botocore ships no types
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 
 from certwright.aws.dynamo_item import SHARDS, decode_item, encode_item, encode_key, shard_of
 from certwright.aws.dynamo_table import ATTEMPTS, LONGEST_PAUSE_SECONDS, DynamoTable

@@ -176,9 +176,8 @@ def test_orders_are_listed_by_status(stub_house: House, account: str) -> None:
     assert _pages(stub_house, 2, status="PENDING") == made[2:][::-1]
     assert _pages(stub_house, 2, status="PENDING", account=account) == made[2:][::-1]
     assert _pages(stub_house, 2, status="VALID") == []
-    assert stub_house.graphql("{ dashboard { counts { orders ordersOpen ordersInvalid } } }")["dashboard"]["counts"] == {
-        "orders": 5, "ordersOpen": 3, "ordersInvalid": 2,
-    }  # fmt: skip
+    counts = stub_house.graphql("{ dashboard { counts { orders ordersOpen ordersInvalid } } }")["dashboard"]["counts"]
+    assert counts == {"orders": 5, "ordersOpen": 3, "ordersInvalid": 2}
 
 
 @pytest.mark.parametrize("first", [0, -1, 101])

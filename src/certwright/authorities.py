@@ -69,7 +69,8 @@ class Authorities:
 
         with self._lock:
             if url not in self._cas:
-                self._cas[url] = Ca(url, self._clock, ca_bundle=self._ca_bundle)
+                known = any(preset.url == url for preset in self.presets)
+                self._cas[url] = Ca(url, self._clock, ca_bundle=self._ca_bundle, public_only=not known)
             return self._cas[url]
 
     def client(self, account: Account) -> "Client":
@@ -99,7 +100,7 @@ def seal_context(tenant: str, id: str) -> dict[str, str]:
 def _is_public(hostname: str) -> bool:
     """Whether a host may be addressed when any public server is allowed: a name with a dot, or a global IP address.
 
-    Names are checked again, by the address they resolve to, when they are connected to.
+    What a name's address is shows when it is connected to: `Ca` goes no further with one that is not public.
     """
     try:
         return ipaddress.ip_address(hostname).is_global

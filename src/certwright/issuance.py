@@ -8,13 +8,15 @@ CA before anything new is made. Nothing here reads a clock, sleeps or writes; th
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from certwright import keys
-from certwright.ca.client import AuthorizationResource, ChallengeResource, Client, OrderResource
+from certwright.ca.client import Client
 from certwright.ca.problems import CaError, CaProblem
+from certwright.ca.resources import AuthorizationResource, ChallengeResource, OrderResource
 from certwright.errors import CertwrightError
 from certwright.events import (
     CertificateIssued,
@@ -49,14 +51,16 @@ _LAST_RETRY = timedelta(hours=1)
 class Step:
     """What one step made of an order, and what comes next.
 
-    `order.due` is when the next step is to be taken: None where it is the user's turn or nobody's. With `polls` the CA
-    is at work and named no time: whoever runs the steps looks again when it thinks best.
+    `order.due` is when the next step is to be taken. With `polls` the CA is at work: where it named no time, `due` is
+    None, and whoever runs the steps looks again when it thinks best. None without `polls`: it is the user's turn or
+    nobody's. `interrupted` is the CA's error that ended the step early, for `refused` to judge.
     """
 
     order: Order
     events: tuple[Event, ...] = ()
     certificate: Certificate | None = None
     polls: bool = False
+    interrupted: CaError | None = None
 
 
 def advance(order: Order, client: Client, now: datetime, *, new_id: Callable[[], str], resumed: bool = False) -> Step:
@@ -71,7 +75,7 @@ def advance(order: Order, client: Client, now: datetime, *, new_id: Callable[[],
     if order.status is OrderStatus.READY and not (resumed or order.delay):
         return _finalize(order, client, now, new_id)
     if order.status in (OrderStatus.READY, OrderStatus.PROCESSING):
-        return _follow(order, client.fetch_order(_known(order.url)), client, now, new_id)
+        return _follow(order, _fetch(order, client), client, now, new_id)
     return Step(replace(order, due=None))
 
 
@@ -109,6 +113,17 @@ def fail(order: Order, problem: Problem, now: datetime) -> Step:
     return Step(ended, (OrderFailed(**_about(order), problem=problem.detail or problem.type),))
 
 
+def unsent(order: Order) -> bool:
+    """Whether users gave responses that the CA was not told of."""
+    return any(c.responded and not c.sent for _, c in order.challenges)
+
+
+def adopt_sent(fresh: Order, known: Order) -> Order:
+    """`fresh`, read from the store, with what only `known` knows: which responses the CA was told of."""
+    sent = {c.id for _, c in known.challenges if c.sent}
+    return _with_challenges(fresh, lambda c: replace(c, sent=True) if c.id in sent and c.responded else c)
+
+
 def adopt_responses(step: Order, fresh: Order) -> Order:
     """`step`, made of an older version of `fresh`, with the responses that users gave meanwhile."""
     responded = {c.id for _, c in fresh.challenges if c.responded}
@@ -118,15 +133,25 @@ def adopt_responses(step: Order, fresh: Order) -> Order:
             return replace(challenge, responded=True, status=ChallengeStatus.PROCESSING)
         return challenge
 
-    authorizations = tuple(replace(a, challenges=tuple(map(adopt, a.challenges))) for a in step.authorizations)
-    return replace(step, authorizations=authorizations, version=fresh.version, due=fresh.due)
+    return replace(_with_challenges(step, adopt), version=fresh.version, due=fresh.due)
+
+
+def only_responded(before: Order, fresh: Order) -> bool:
+    """Whether `fresh` differs from `before`, of which it is a later version, by users' responses alone."""
+    expected = adopt_responses(before, fresh)
+    return (expected.authorizations, expected.delay) == (adopt_sent(fresh, before).authorizations, fresh.delay)
+
+
+def _with_challenges(order: Order, change: Callable[[Challenge], Challenge]) -> Order:
+    authorizations = tuple(replace(a, challenges=tuple(map(change, a.challenges))) for a in order.authorizations)
+    return replace(order, authorizations=authorizations)
 
 
 # new → pending
 
 
 def _place(order: Order, client: Client, now: datetime) -> Step:
-    """newOrder (RFC 8555 §7.4), then each authorization; what cannot be fetched now is fetched in the next step."""
+    """newOrder (RFC 8555 §7.4), then each authorization; what cannot be fetched now is fetched by the next step."""
     resource = client.new_order([("dns", name) for name in order.domains], profile=order.profile)
     placed = replace(
         order,
@@ -139,12 +164,8 @@ def _place(order: Order, client: Client, now: datetime) -> Step:
         due=now,
         updated_at=now,
     )
-    event = OrderPlaced(**_about(order), url=_known(resource.url))
-    try:
-        step = _validate(placed, client, now)
-    except CaError:
-        return Step(placed, (event,))
-    return replace(step, events=(event, *step.events))
+    step = _validate(placed, client, now)
+    return replace(step, events=(OrderPlaced(**_about(order), url=_known(resource.url)), *step.events))
 
 
 # pending → ready
@@ -156,61 +177,98 @@ def refresh(order: Order, client: Client, now: datetime) -> Step:
         replace(a, fetched=False) if a.status is AuthorizationStatus.PENDING else a for a in order.authorizations
     )
     step = _validate(replace(order, authorizations=stale), client, now)
+    if step.interrupted:
+        raise step.interrupted
     # Whoever works on the order keeps its time; without a worker on it, it is due when it was.
     due = now if step.order.status is OrderStatus.READY else order.due
     return replace(step, order=replace(step.order, due=None if step.order.status.is_final else due))
 
 
 def _validate(order: Order, client: Client, now: datetime) -> Step:
-    """Bring every authorization up to date: fetch the unknown, tell the CA of responses, poll what it validates."""
+    """Bring the authorizations up to date. Responses go to the CA first, by steps that do not look at the others: so
+    that many responses, each with a step of its own, are not as many looks at every name.
+    """
     if order.expires is not None and order.expires <= now:
         return _expired(order, client, now)
-    ids = (f"{order.id}-{n}" for n in range(len(order.challenges), 10_000))
-    attended = [_attend(a, client, ids) for a in order.authorizations]
-    current = tuple(authorization for authorization, _ in attended)
+    ids, looks = (f"{order.id}-{n}" for n in range(len(order.challenges), 10_000)), not unsent(order)
+    current, named = list(order.authorizations), set[datetime | None]()
+    interrupted: CaError | None = None
+    for place, authorization in enumerate(order.authorizations):
+        try:
+            current[place], retry_after = _attend(authorization, client, ids, looks=looks)
+            named.add(retry_after)
+        except CaError as error:
+            interrupted = error
+            break
+    step = _judge(order, tuple(current), now)
+    if interrupted and step.order.status is OrderStatus.PENDING:
+        return Step(replace(step.order, delay=order.delay), step.events, interrupted=interrupted)
+    if step.polls:
+        return replace(step, order=replace(step.order, due=max(filter(None, named), default=None)))
+    return step
+
+
+def _judge(order: Order, current: tuple[Authorization, ...], now: datetime) -> Step:
+    """What its authorizations make of an order (RFC 8555 §7.1.6)."""
     events = tuple(_changes(order, current))
     moved = replace(
         order,
         authorizations=current,
         fetched_at=now,
         delay=None,
-        updated_at=now if events else order.updated_at,
+        updated_at=now if events or order.delay else order.updated_at,
     )
-    failed = [a for a in current if a.status not in (AuthorizationStatus.PENDING, AuthorizationStatus.VALID)]
-    if failed:
+    if failed := [a for a in current if _has_failed(a)]:
         step = fail(moved, failure(failed), now)
         return replace(step, events=(*events, *step.events))
     if all(a.status is AuthorizationStatus.VALID for a in current):
         ready = replace(moved, status=OrderStatus.READY, due=now, updated_at=now)
         return Step(ready, (*events, OrderReady(**_about(order))))
-    asked = any(c.responded for a in current if a.status is AuthorizationStatus.PENDING for c in a.challenges)
-    if not asked:
-        return Step(replace(moved, due=order.expires), events)
-    named = max((retry_after for _, retry_after in attended if retry_after), default=None)
-    return Step(replace(moved, due=named), events, polls=named is None)
+    if any(_asked(a) for a in current):
+        return Step(replace(moved, due=None), events, polls=True)
+    return Step(replace(moved, due=order.expires), events)
 
 
-def _attend(authorization: Authorization, client: Client, ids: Iterable[str]) -> tuple[Authorization, datetime | None]:
+def _asked(authorization: Authorization) -> list[Challenge]:
+    """The challenges of an undecided authorization that users responded to."""
+    undecided = authorization.status is AuthorizationStatus.PENDING
+    return [c for c in authorization.challenges if c.responded and undecided]
+
+
+def _has_failed(authorization: Authorization) -> bool:
+    """A failed challenge decides, even where the CA leaves the authorization pending: it takes no second response."""
+    if authorization.status is AuthorizationStatus.PENDING:
+        return any(c.status is ChallengeStatus.INVALID for c in _asked(authorization))
+    return authorization.status is not AuthorizationStatus.VALID
+
+
+def _attend(
+    authorization: Authorization, client: Client, ids: Iterable[str], *, looks: bool
+) -> tuple[Authorization, datetime | None]:
     """The authorization after what there is to do about it, and when the CA wants to be asked again."""
-    asked = [c for c in authorization.challenges if c.responded]
-    if authorization.fetched and (authorization.status is not AuthorizationStatus.PENDING or not asked):
-        return authorization, None
+    asked = _asked(authorization)
     if authorization.fetched and not all(c.sent for c in asked):
-        challenges = tuple(_respond(c, client) if c.responded and not c.sent else c for c in authorization.challenges)
-        return replace(authorization, challenges=challenges), None
+        for challenge in asked:
+            _respond(authorization, challenge, client)
+        sent = tuple(replace(c, sent=True) if c in asked else c for c in authorization.challenges)
+        return replace(authorization, challenges=sent), None
+    if authorization.fetched and not (asked and looks):
+        return authorization, None
     resource = client.fetch_authorization(authorization.url)
     known = refreshed(authorization, resource) if authorization.challenges else _first_seen(resource, ids)
     return known, resource.retry_after if asked else None
 
 
-def _respond(challenge: Challenge, client: Client) -> Challenge:
-    """Tell the CA (RFC 8555 §7.5.1). One that was told before, by a step whose end was lost, may refuse: it knows."""
+def _respond(authorization: Authorization, challenge: Challenge, client: Client) -> None:
+    """Tell the CA (RFC 8555 §7.5.1). It may refuse as it was told before, by a step whose end was lost."""
     try:
         client.respond_challenge(challenge.url)
     except CaProblem as error:
         if error.is_transient:
             raise
-    return replace(challenge, sent=True)
+        seen = client.fetch_authorization(authorization.url)
+        if seen.status == "pending" and all(c.status == "pending" for c in seen.challenges if c.url == challenge.url):
+            raise
 
 
 def _first_seen(resource: AuthorizationResource, ids: Iterable[str]) -> Authorization:
@@ -295,33 +353,49 @@ def _reason(authorization: Authorization) -> dict[str, Any]:
 
 def _expired(order: Order, client: Client, now: datetime) -> Step:
     """Past its expiry an order is the CA's to judge; one that it still calls pending is at its end all the same."""
-    resource = client.fetch_order(_known(order.url))
+    resource = _fetch(order, client)
     if resource.status in ("ready", "processing", "valid"):
-        return Step(replace(order, status=OrderStatus(resource.status), due=now, updated_at=now))
-    detail = f"the order expired on {order.expires:%Y-%m-%d at %H:%M:%S} UTC before every name was validated"
-    return fail(order, resource.error or Problem({"type": "urn:certwright:orderExpired", "detail": detail}), now)
+        ready = replace(order, status=OrderStatus.READY, delay=None, due=now, updated_at=now)
+        return Step(ready, (OrderReady(**_about(order)),))
+    return fail(order, resource.error or _expiry(order), now)
+
+
+def _expiry(order: Order) -> Problem:
+    detail = f"the order expired on {order.expires:%Y-%m-%d at %H:%M:%S} UTC before its certificate was issued"
+    return Problem({"type": "urn:certwright:orderExpired", "detail": detail})
 
 
 # ready → processing → valid
 
 
-def _finalize(order: Order, client: Client, now: datetime, new_id: Callable[[], str]) -> Step:
-    """finalize (RFC 8555 §7.4). On orderNotReady the CA is elsewhere than we thought: fetch the order and go on."""
+def _fetch(order: Order, client: Client) -> OrderResource:
+    """The CA's order object. Raises CaProblem where the CA knows it no more, whatever it answers."""
     url = _known(order.url)
     try:
-        resource = client.finalize(_known(order.finalize_url), keys.csr_der(order.csr), order_url=url)
+        return client.fetch_order(url)
+    except CaError as error:
+        if error.problem.status != 404 and getattr(error, "status", None) != 404:
+            raise
+        detail = f"the CA does not know the order {url} any more: {error.problem.detail or 'HTTP 404'}"
+        raise CaProblem(Problem({**error.problem.document, "detail": detail}), status=404) from error
+
+
+def _finalize(order: Order, client: Client, now: datetime, new_id: Callable[[], str]) -> Step:
+    """finalize (RFC 8555 §7.4). On orderNotReady the CA is elsewhere than we thought: fetch the order and go on."""
+    try:
+        resource = client.finalize(_known(order.finalize_url), keys.csr_der(order.csr), order_url=_known(order.url))
     except CaProblem as error:
         if error.code != "orderNotReady":
             raise
-        resource = client.fetch_order(url)
+        resource = _fetch(order, client)
     if resource.status == "ready":
-        return Step(replace(order, due=None), polls=True)
+        return _wait(order, resource, now)
     return _follow(order, resource, client, now, new_id)
 
 
 def _follow(order: Order, resource: OrderResource, client: Client, now: datetime, new_id: Callable[[], str]) -> Step:
     """Go where the CA's order object is."""
-    current = replace(order, delay=None, updated_at=now)
+    current = replace(order, delay=None)
     if resource.status == "valid" and resource.certificate:
         return _collect(replace(current, certificate_url=resource.certificate), client, now, new_id)
     if resource.status == "ready":
@@ -330,18 +404,31 @@ def _follow(order: Order, resource: OrderResource, client: Client, now: datetime
         unexplained = Problem({"type": "about:blank", "detail": "the CA made the order invalid and gave no reason"})
         return fail(order, resource.error or unexplained, now)
     if resource.status == "pending":
-        unknown = tuple(replace(a, fetched=False) for a in order.authorizations)
-        return Step(replace(current, status=OrderStatus.PENDING, authorizations=unknown, due=now))
-    waits = replace(current, status=OrderStatus.PROCESSING, due=resource.retry_after)
-    events = () if order.status is OrderStatus.PROCESSING else (OrderFinalized(**_about(order)),)
-    return Step(waits if events else replace(waits, updated_at=order.updated_at), events, polls=waits.due is None)
+        return _fall_back(current, resource, client, now)
+    if order.status is OrderStatus.PROCESSING:
+        return _wait(current, resource, now)
+    step = _wait(replace(current, status=OrderStatus.PROCESSING, updated_at=now), resource, now)
+    return replace(step, events=(OrderFinalized(**_about(order)), *step.events))
+
+
+def _fall_back(order: Order, resource: OrderResource, client: Client, now: datetime) -> Step:
+    """The CA calls an order pending that was ready: a name may have lost its authorization, or the CA lags behind."""
+    unknown = tuple(replace(a, fetched=False) for a in order.authorizations)
+    step = _validate(replace(order, status=OrderStatus.PENDING, authorizations=unknown), client, now)
+    return _wait(order, resource, now) if step.order.status is OrderStatus.READY else step
+
+
+def _wait(order: Order, resource: OrderResource, now: datetime) -> Step:
+    """The CA is at work on the order, for as long as the order lives."""
+    if order.expires is not None and order.expires <= now:
+        return fail(order, resource.error or _expiry(order), now)
+    return Step(replace(order, delay=None, due=resource.retry_after), polls=True)
 
 
 def _collect(order: Order, client: Client, now: datetime, new_id: Callable[[], str]) -> Step:
     """Download the chain (RFC 8555 §7.4.2) and make sure that it is what was asked for."""
     resource = client.download_certificate(_known(order.certificate_url))
     leaf = keys.check_leaf(resource.chain_pem, order.csr, order.domains)
-    alternates = [client.download_certificate(url).chain_pem for url in resource.alternates[:_MAX_ALTERNATES]]
     certificate = Certificate(
         id=new_id(),
         tenant=order.tenant,
@@ -354,7 +441,7 @@ def _collect(order: Order, client: Client, now: datetime, new_id: Callable[[], s
         not_after=leaf.not_after,
         fingerprint_sha256=leaf.fingerprint_sha256,
         chain=resource.chain_pem,
-        alternate_chains=tuple(alternates),
+        alternate_chains=tuple(_alternates(order, resource.alternates[:_MAX_ALTERNATES], client)),
         sealed_key=order.sealed_key,
     )
     issued = CertificateIssued(
@@ -368,6 +455,15 @@ def _collect(order: Order, client: Client, now: datetime, new_id: Callable[[], s
         order, status=OrderStatus.VALID, certificate_id=certificate.id, sealed_key=None, due=None, updated_at=now
     )
     return Step(fulfilled, (issued, OrderFulfilled(**_about(order), certificate_id=certificate.id)), certificate)
+
+
+def _alternates(order: Order, urls: Iterable[str], client: Client) -> Iterable[str]:
+    """Other chains for the same leaf. One that cannot be had does not hold up the certificate that was asked for."""
+    for url in urls:
+        with suppress(CaError, keys.MismatchedCertificate):
+            chain = client.download_certificate(url).chain_pem
+            keys.check_leaf(chain, order.csr, order.domains)
+            yield chain
 
 
 def _about(order: Order) -> dict[str, str]:

@@ -5,11 +5,23 @@ growing intervals. A CA that is fast is not waited for, one that is slow is not 
 """
 
 import threading
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 _FIRST_GUESS = 0.05
 _SHORTEST, _LONGEST = 0.02, 10.0
 _LEARNING, _FORGETTING = 0.3, 0.9
+
+
+@dataclass
+class Watch:
+    """One piece of work that a CA was seen at: since when, when it was last given more of it, how often it is looked
+    at, and when next."""
+
+    since: datetime
+    told: datetime
+    looks: int = 0
+    next: datetime | None = None
 
 
 class Pace:
@@ -18,6 +30,21 @@ class Pace:
     def __init__(self) -> None:
         self._estimates: dict[object, float] = {}
         self._lock = threading.Lock()
+
+    def look(self, work: object, watch: Watch | None, now: datetime, *, told: bool) -> Watch:
+        """Plan the next look at work that goes on. `told`: the CA was only given more of it, and not looked at; a look
+        that is planned already stays where it is then."""
+        watch = watch or Watch(since=now, told=now)
+        if told:
+            watch.told = now
+        if watch.next is None or not told:
+            watch.looks += 1
+            watch.next = now + self.wait(work, now - watch.since)
+        return watch
+
+    def done(self, work: object, watch: Watch, now: datetime) -> None:
+        """The work was seen done."""
+        self.learn(work, now - watch.told, looks=watch.looks)
 
     def wait(self, work: object, elapsed: timedelta) -> timedelta:
         """How long to wait before looking again at work that has been going on for `elapsed`."""

@@ -35,7 +35,7 @@ from certwright.model import (
 from certwright.store import Repeated, Store
 
 if TYPE_CHECKING:
-    from certwright.ca.client import Directory
+    from certwright.ca.resources import Directory
     from certwright.sealer import Sealer
     from certwright.steps import Job, Steps
 
@@ -411,7 +411,11 @@ class AcmeService:
 
 
 def _check_directory(directory: "Directory", agreed: bool, binding: ExternalAccountBinding | None) -> None:
-    """What the CA's own directory demands of a new account (RFC 8555 §7.1.1)."""
+    """What the CA's own directory demands of a new account (RFC 8555 §7.1.1), and that a binding is usable."""
+    from certwright.ca.client import check_binding
+
+    if binding is not None:
+        check_binding(binding.key_id, binding.hmac_key)
     if directory.terms_of_service and not agreed:
         raise InvalidInput(
             f"the CA's terms of service must be agreed to: read {directory.terms_of_service} "

@@ -19,7 +19,6 @@ from typing import Any
 
 from certwright.errors import CertwrightError, Unavailable
 from certwright.table import (
-    MAX_OPERATIONS,
     Add,
     Delete,
     Due,
@@ -30,6 +29,7 @@ from certwright.table import (
     Put,
     Require,
     Value,
+    check_transaction,
 )
 
 SCHEMA_VERSION = 1
@@ -116,10 +116,7 @@ class SqliteTable:
         return [Due(*row) for row in rows]
 
     def write(self, operations: Sequence[Operation]) -> None:
-        if len(operations) > MAX_OPERATIONS:
-            raise ValueError(f"a transaction holds at most {MAX_OPERATIONS} operations, not {len(operations)}")
-        if len({operation.key for operation in operations}) < len(operations):
-            raise ValueError("two operations of one transaction name the same key")
+        check_transaction(operations)
         now = self._clock()
         with self._transaction() as connection:
             for operation in operations:

@@ -6,6 +6,7 @@ the worker's to time; longer ones are left to the due index.
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias, cast
@@ -13,13 +14,14 @@ from typing import TypeAlias, cast
 from certwright import issuance, registration
 from certwright.authorities import Authorities
 from certwright.ca.problems import CaError
+from certwright.challenges.preparation import key_authorization
 from certwright.errors import CertwrightError, Conflict
 from certwright.events import AccountRefused
 from certwright.issuance import Step
 from certwright.items import Change
 from certwright.keys import MismatchedCertificate
 from certwright.model import Account, Actor, Order, OrderStatus, Problem, Role
-from certwright.pace import Pace
+from certwright.pace import Pace, Watch
 from certwright.store import Store
 
 logger = logging.getLogger(__name__)
@@ -37,13 +39,24 @@ def system(tenant: str) -> Actor:
 
 @dataclass
 class Work:
-    """A job as this process holds it. `resumed`: found in the due index, so that it is not leased to us yet and the
-    outcome of its last step may be unknown. `since` and `looks` belong to what the CA is doing at the moment."""
+    """A job as this process holds it.
+
+    `resumed`: found in the due index, so that the outcome of its last step may be unknown. `news` is a later version
+    that another thread committed meanwhile. `watch` is on what the CA is doing at the moment. `alarm` is the worker's.
+    """
 
     job: Job
     resumed: bool = False
-    since: datetime | None = None
-    looks: int = 0
+    news: Job | None = None
+    watch: Watch | None = None
+    alarm: datetime | None = None
+
+    def take_news(self) -> None:
+        """Go on with the later version; only this process knows what the CA was told of meanwhile."""
+        news = self.news
+        if news is not None and news.version > self.job.version:
+            both_orders = isinstance(news, Order) and isinstance(self.job, Order)
+            self.job = issuance.adopt_sent(cast(Order, news), cast(Order, self.job)) if both_orders else news
 
 
 class Steps:
@@ -79,7 +92,8 @@ class Steps:
         Returns when to go on with this work, None when it is not ours any more.
         """
         try:
-            if work.resumed:
+            work.take_news()
+            if not self._is_leased(work.job, self._clock()):
                 work.job = self._store.claim(work.job, self._clock() + self._lease)
             if isinstance(work.job, Order):
                 return self._issue(work)
@@ -92,11 +106,14 @@ class Steps:
 
     def give_back(self, work: Work) -> None:
         """Make leased work due at once, for whoever comes next."""
-        if not work.resumed and work.job.due is not None:
-            try:
+        work.take_news()
+        if self._is_leased(work.job, self._clock()):
+            with suppress(Conflict):
                 self._store.claim(work.job, self._clock())
-            except Conflict:
-                return
+
+    def _is_leased(self, job: Job, now: datetime) -> bool:
+        """Whether the lease of a job that this process holds will last for a while."""
+        return job.due is not None and job.due - now > self._lease / 2
 
     def register(self, account: Account) -> Account:
         """Make a recorded account known to its CA; one that the CA cannot register now waits.
@@ -118,27 +135,30 @@ class Steps:
 
     def refresh(self, order: Order) -> Order:
         """An order with its pending authorizations as the CA has them now. Raises CaError and Conflict."""
+        if order.delay is not None:
+            return order  # The CA is not to be asked now.
         account = self._store.account(order.tenant, order.account_id)
         step = issuance.refresh(order, self._authorities.client(account), self._clock())
-        return self._commit(order, step, account.key_thumbprint)
+        return self._write(order, step, account.key_thumbprint)
 
     def _issue(self, work: Work) -> datetime | None:
         account = self._store.account(work.job.tenant, _order(work).account_id)
         while True:
+            work.take_news()
             step = self._step(_order(work), account, resumed=work.resumed)
             work.resumed = False
             when = self._settle(work, step, account.key_thumbprint)
-            if when is None or when > self._clock():
+            if when is None or when > self._clock() or self.stopping:
                 return when
-            if self.stopping:
-                return None
 
     def _step(self, order: Order, account: Account, *, resumed: bool) -> Step:
         """One step, its errors turned into what they make of the order."""
         now = self._clock()
+        if order.delay is not None and order.delay.until > now:
+            return Step(replace(order, due=order.delay.until))
         try:
             client = self._authorities.client(account)
-            return issuance.advance(order, client, now, new_id=self._store.new_id, resumed=resumed)
+            step = issuance.advance(order, client, now, new_id=self._store.new_id, resumed=resumed)
         except CaError as error:
             return issuance.refused(order, error, self._clock(), self._jitter())
         except MismatchedCertificate as error:
@@ -147,45 +167,58 @@ class Steps:
         except CertwrightError as error:
             logger.error("order %s cannot go on: %s", order.id, error.message)
             return issuance.hindered(order, error, now + _RETRY_OWN_FAULT, now)
+        if step.interrupted is None:
+            return step
+        after = issuance.refused(step.order, step.interrupted, self._clock(), self._jitter())
+        return replace(after, events=(*step.events, *after.events))
 
     def _settle(self, work: Work, step: Step, thumbprint: str) -> datetime | None:
         """Commit a step where there is something to commit; return when to go on, None when it is not ours any more."""
         before, now = _order(work), self._clock()
-        self._learn(work, step, now)
-        when = self._look_again(work, step, now) if step.polls else step.order.due
+        when = self._look_again(work, step, now)
         held = when is not None and when - now < self._lease / 2
         due = (now if self.stopping else now + self._lease) if held else when
-        fresh_lease = before.due is not None and before.due - now > self._lease / 2
-        if step.events or step.order.status is not before.status or not held or not fresh_lease:
-            work.job = self._commit(before, replace(step, order=replace(step.order, due=due)), thumbprint)
-        else:
+        if held and self._is_leased(before, now) and not _differs(before, step):
             work.job = replace(step.order, due=before.due)
+        else:
+            committed = self._commit(before, replace(step, order=replace(step.order, due=due)), thumbprint)
+            if committed is None:
+                work.job = issuance.adopt_sent(self._store.order(before.tenant, before.id), step.order)
+                return now
+            work.job = committed
         if _order(work).status.is_final or not held:
             return None
-        return now if _unsent(_order(work)) else when
+        return now if issuance.unsent(_order(work)) and _order(work).delay is None else when
 
-    def _learn(self, work: Work, step: Step, now: datetime) -> None:
-        """Where the CA is done with what was looked at, remember how long it took."""
+    def _look_again(self, work: Work, step: Step, now: datetime) -> datetime | None:
+        """When to go on; where the CA is at work and named no time, it is looked at when it was done before."""
         order = _order(work)
-        if work.since is not None and (not step.polls or step.order.status is not order.status):
-            self._pace.learn((order.acme_server, order.status), now - work.since, looks=work.looks)
-            work.since, work.looks = None, 0
+        told = order.status is OrderStatus.PENDING and issuance.unsent(order)
+        if work.watch and (not step.polls or step.order.status is not order.status):
+            if step.order.delay is None:
+                self._pace.done((order.acme_server, order.status), work.watch, now)
+            work.watch = None
+        if not step.polls or step.order.due is not None:
+            return step.order.due
+        work.watch = self._pace.look((order.acme_server, step.order.status), work.watch, now, told=told)
+        return work.watch.next
 
-    def _look_again(self, work: Work, step: Step, now: datetime) -> datetime:
-        """When to look again at what the CA is doing."""
-        work.since = work.since or now
-        work.looks += 1
-        return now + self._pace.wait((step.order.acme_server, step.order.status), now - work.since)
+    def _commit(self, before: Order, step: Step, thumbprint: str) -> Order | None:
+        """Commit a step; one that users' responses overtook is committed together with them.
 
-    def _commit(self, before: Order, step: Step, thumbprint: str) -> Order:
-        """Commit a step; one that users' responses overtook is committed together with them. Raises Conflict."""
+        None where something else was seen of a pending order meanwhile: the step is to be taken again. Raises Conflict
+        where the order went elsewhere, or is worked on elsewhere.
+        """
         try:
             return self._write(before, step, thumbprint)
         except Conflict:
             fresh = self._store.order(before.tenant, before.id)
             if fresh.status is not before.status or fresh.status is not OrderStatus.PENDING:
                 raise
-            return self._write(fresh, replace(step, order=issuance.adopt_responses(step.order, fresh)), thumbprint)
+            if not issuance.only_responded(before, fresh):
+                return None
+            adopted = replace(issuance.adopt_responses(step.order, fresh), due=step.order.due)
+            return self._commit(issuance.adopt_sent(fresh, before), replace(step, order=adopted), thumbprint)
 
     def _write(self, before: Order, step: Step, thumbprint: str) -> Order:
         changes: list[Change] = [(before, step.order), *([(None, step.certificate)] if step.certificate else [])]
@@ -202,8 +235,11 @@ def _order(work: Work) -> Order:
     return cast(Order, work.job)  # `run` told accounts apart.
 
 
-def _unsent(order: Order) -> bool:
-    return any(c.responded and not c.sent for _, c in order.challenges)
+def _differs(before: Order, step: Step) -> bool:
+    """Whether a step has something to commit. What the CA was told of is not: it can be told again."""
+    now, then = step.order, issuance.adopt_sent(before, step.order)
+    changed = (now.status, now.delay, now.authorizations) != (then.status, then.delay, then.authorizations)
+    return changed or bool(step.events)
 
 
 def _responses(before: Order, after: Order, thumbprint: str) -> Iterator[tuple[str, str, datetime]]:
@@ -212,4 +248,4 @@ def _responses(before: Order, after: Order, thumbprint: str) -> Iterator[tuple[s
     for _, challenge in after.challenges:
         if challenge.type == "http-01" and challenge.token and challenge.id not in known:
             until = after.expires or after.updated_at + _RESPONSE_LIFE
-            yield challenge.token, f"{challenge.token}.{thumbprint}", until
+            yield challenge.token, key_authorization(challenge.token, thumbprint), until

@@ -146,3 +146,11 @@ class Table(Protocol):
 
         Raises ExpectationFailed, naming the first key whose expectation failed; ValueError beyond MAX_OPERATIONS.
         """
+
+
+def check_transaction(operations: Sequence[Operation]) -> None:
+    """Raises ValueError for a transaction that no engine may take: too many operations, or two with one key."""
+    if len(operations) > MAX_OPERATIONS:
+        raise ValueError(f"a transaction holds at most {MAX_OPERATIONS} operations, not {len(operations)}")
+    if len({operation.key for operation in operations}) < len(operations):
+        raise ValueError("two operations of one transaction name the same key")

@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import issuance
+from tests.bench import dashboard, issuance
 from tests.bench.table import Row, machine, markdown
 
 BENCHES: dict[str, Callable[..., list[Row]]] = {
     "issuance": issuance.measure,
+    "dashboard": dashboard.measure,
 }
 
 

@@ -9,6 +9,9 @@ from http.client import HTTPConnection
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+IDLE_SECONDS = 3
+"""A connection that was not used for so long is not trusted: uvicorn closes idle ones after five."""
+
 
 class Client:
     """One kept HTTP connection; for one thread."""
@@ -16,9 +19,13 @@ class Client:
     def __init__(self, url: str, token: str) -> None:
         self._connection = HTTPConnection(urlsplit(url).netloc, timeout=30)
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._used_at = time.monotonic()
 
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
         """The `data` of an operation."""
+        if time.monotonic() - self._used_at > IDLE_SECONDS:
+            self._connection.close()  # The next request opens it anew.
+        self._used_at = time.monotonic()
         body = json.dumps({"query": query, "variables": variables})
         self._connection.request("POST", "/graphql", body, self._headers)
         answer = json.loads(self._connection.getresponse().read())

@@ -19,7 +19,10 @@ from typing import Any, Self
 
 from websockets.sync.client import connect
 
-from certwright.ca.client import Ca, Client, OrderResource, dns01_value, key_authorization, load_key
+from certwright.ca.client import Ca, Client, load_key, thumbprint
+
+from certwright.ca.resources import OrderResource
+from certwright.challenges.preparation import dns01_value, key_authorization
 from certwright.keys import build_csr, csr_der, generate_account_key, generate_key
 from certwright.local.app import utc_now
 from certwright.model import KeyType
@@ -216,7 +219,7 @@ class Prompt:
         order = self._client.new_order([("dns", domain)])
         url = order.authorizations[0]
         [challenge] = [c for c in self._client.fetch_authorization(url).challenges if c.type == "dns-01"]
-        value = dns01_value(key_authorization(challenge.token or "", self._key))
+        value = dns01_value(key_authorization(challenge.token or "", thumbprint(self._key)))
         self._ca.management.set_txt(f"_acme-challenge.{domain}", value)
         responded = time.perf_counter()
         self._client.respond_challenge(challenge.url)

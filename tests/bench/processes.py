@@ -120,6 +120,14 @@ class Service(Server):
             raise
 
 
+class Bare(Server):
+    """`tests.bench.bare`."""
+
+    def __init__(self, log: Path, message: str = "") -> None:
+        super().__init__(["-m", "tests.bench.bare", message], log)
+        self.url = f"http://127.0.0.1:{self.ask()}"
+
+
 def _is_up(url: str) -> bool:
     try:
         return httpx.get(f"{url}/healthz", trust_env=False).is_success

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3  # type: ignore[import-untyped]  # boto3 ships no types
+import boto3
 import yaml
-from botocore.config import Config  # type: ignore[import-untyped]  # botocore ships no types
+from botocore.config import Config
 from moto import mock_aws
 
 TESTS = Path(__file__).resolve().parents[1]

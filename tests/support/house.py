@@ -21,8 +21,9 @@ from typing import Any, Protocol, Self, TypeVar
 import httpx
 import uvicorn
 
+from certwright.api.context import Patience
 from certwright.auth import DEFAULT_TENANT
-from certwright.ca.client import AccountResource
+from certwright.ca.resources import AccountResource
 from certwright.config import Settings
 from certwright.local.app import App, utc_now
 from certwright.local.server import server_config
@@ -67,6 +68,7 @@ class House:
         settings: Settings | None = None,
         clock: Callable[[], datetime] = utc_now,
         port: int | None = None,
+        patience: Patience | None = None,
     ) -> None:
         base = settings or Settings.read({}, directory / "data")
         if ca is not None:
@@ -75,7 +77,7 @@ class House:
         base.data_dir.mkdir(parents=True, exist_ok=True)
         self.ca = ca
         self.data_dir = base.data_dir
-        self.app = App(base, clock=clock)
+        self.app = App(base, clock=clock, patience=patience)
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}/graphql"
@@ -137,7 +139,8 @@ class House:
     def challenges(self, order_id: str) -> list[dict[str, Any]]:
         query = """query($o: ID!) { challenges(orderId: $o) {
             id type identifier wildcard status error { type detail }
-            preparation { __typename ... on HttpFile { url path content } ... on DnsRecord { name type value ttl } } } }"""
+            preparation { __typename
+                ... on HttpFile { url path content } ... on DnsRecord { name type value ttl } } } }"""
         return list(self.graphql(query, o=order_id)["challenges"])
 
     def respond(self, challenge_id: str) -> dict[str, Any]:
@@ -165,7 +168,8 @@ class House:
             error { type detail status subproblems { identifier type detail } }
             delay { until attempts problem { type detail status } }
             challenges { id type identifier status error { detail } }
-            certificate { id names serial issuer notBefore notAfter fingerprintSha256 status chain alternateChains } } }"""
+            certificate {
+                id names serial issuer notBefore notAfter fingerprintSha256 status chain alternateChains } } }"""
         return dict(self.graphql(query, o=order_id)["order"])
 
     def await_order(self, order_id: str, *statuses: str) -> dict[str, Any]:

@@ -9,12 +9,15 @@ It is strict unless told otherwise, and does not sleep, refuse good nonces or re
 """
 
 import json
+import shutil
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+import pytest
 
 from certwright.local.test_ca import PebbleOptions, Ports, TestCa, free_port
 
@@ -79,6 +82,7 @@ class Pebble:
         http_port: int | None = None,
     ) -> None:
         """http-01 asks pebble-challtestsrv, or with `http_port` whoever listens there."""
+        require_pebble()
         options = PebbleOptions(
             strict=strict,
             sleep=not va_nosleep,
@@ -131,6 +135,12 @@ class Pebble:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
+
+
+def require_pebble() -> None:
+    """Skips the test where Pebble is not installed."""
+    if not all(map(shutil.which, ("pebble", "pebble-challtestsrv"))):
+        pytest.skip("Pebble is not installed (Debian: apt-get install pebble)")
 
 
 def _absolute(name: str) -> str:

@@ -5,7 +5,7 @@ out to more fields than there are atoms, and is refused without being walked thr
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from cross_web import HTTPException
@@ -60,9 +60,7 @@ class Size:
     directives: int = 0
 
     def __add__(self, other: "Size") -> "Size":
-        return Size(
-            max(self.depth, other.depth), self.aliases + other.aliases, self.directives + other.directives
-        )
+        return Size(max(self.depth, other.depth), self.aliases + other.aliases, self.directives + other.directives)
 
 
 class _Measure:
@@ -84,7 +82,7 @@ class _Measure:
         if not isinstance(node, FieldNode):
             return own + inner
         depth = 1 if node.name.value.startswith("__") else inner.depth + 1
-        return own + inner + Size(depth, aliases=1 if node.alias else 0)
+        return replace(own + inner, depth=depth, aliases=inner.aliases + (1 if node.alias else 0))
 
     def _fragment(self, name: str) -> Size:
         if name not in self._sizes and name in self._fragments:

@@ -1,110 +1,60 @@
-"""GraphQL over HTTP and over WebSocket (graphql-transport-ws), on Strawberry's ASGI view.
+"""GraphQL over HTTP, and the way to the socket, on Strawberry's ASGI view.
 
 What is added to it: a sign-in before anything is executed, GraphQL over HTTP's own media type with its statuses, errors
-as JSON, and a socket that answers malformed messages with their close codes and ends with its credential.
+as JSON, each with its code, and headers that keep answers out of caches and frames.
 """
 
-import asyncio
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
-from strawberry.exceptions import ConnectionRejectionError
+from strawberry.exceptions import ConnectionRejectionError, MissingQueryError
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
-from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import PingMessage, PongMessage
 from strawberry.types import ExecutionResult, SubscriptionExecutionResult
+from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UNSET, UnsetType
 
 from certwright.api.context import Api, Context
 from certwright.api.errors import document
+from certwright.api.limits import bounded
 from certwright.api.schema import schema
-from certwright.errors import CertwrightError, Unauthenticated
+from certwright.api.socket import MAX_OPERATIONS, SocketAdapter, TransportWsHandler
+from certwright.errors import InvalidInput, Unauthenticated, Unavailable
 
 MEDIA_TYPE = "application/graphql-response+json"
-MAX_OPERATIONS_PER_SOCKET = 100
-_RECHECK = 5.0
+_JSON = "application/json"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-class TransportWsHandler(BaseGraphQLTransportWSHandler[Context, None]):
-    """The protocol's rules where Strawberry's handler is more lenient or breaks."""
-
-    async def handle_message(self, message: Any) -> None:
-        fault = _fault(message)
-        if fault:
-            await self.handle_invalid_message(fault)
-        else:
-            await super().handle_message(message)
-
-    async def handle_ping(self, message: PingMessage) -> None:
-        pong: PongMessage = {"type": "pong"}
-        if message.get("payload") is not None:
-            pong["payload"] = message["payload"]
-        await self.send_message(pong)
-
-    async def handle(self) -> None:
-        watch = asyncio.create_task(self._watch_credential())
-        try:
-            await super().handle()
-        finally:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
-
-    async def _watch_credential(self) -> None:
-        """Close the socket when its credential expires or is revoked."""
-        while True:
-            await asyncio.sleep(_RECHECK)
-            if self.connection_acknowledged:
-                try:
-                    await self.context.check()
-                except CertwrightError:
-                    await self.websocket.close(code=4403, reason="Forbidden")
-                    return
-
-
-def _fault(message: object) -> str | None:
-    """What is wrong with the shape of a client's message; None when nothing is."""
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        return "a message must be an object with a type"
-    payload = message.get("payload")
-    if message["type"] in ("subscribe", "complete") and not (isinstance(message.get("id"), str) and message["id"]):
-        return "the message must have an id"
-    if message["type"] == "subscribe":
-        if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
-            return "a subscribe message must have a payload with a query"
-        if not isinstance(payload.get("variables"), dict | None) or not isinstance(
-            payload.get("operationName"), str | None
-        ):
-            return "variables must be an object and operationName a string"
-    elif not isinstance(payload, dict | None):
-        return "the payload must be an object"
-    return None
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+_RETRY_SECONDS = 5
+_OPERATIONS = {"GET": {OperationType.QUERY}, "POST": {OperationType.QUERY, OperationType.MUTATION}}
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+# The IDE's scripts come from a content network, each pinned by its hash in the page.
+_IDE_POLICY = "frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'none'"
 
 
 class View(GraphQL[Context, None]):
     """The ASGI application at /graphql."""
 
     graphql_transport_ws_handler_class = TransportWsHandler
+    websocket_adapter_class = SocketAdapter
 
-    def __init__(self, api: Api, *, allowed_origins: Sequence[str] = (), init_timeout: float = 10) -> None:
+    def __init__(self, api: Api, *, allowed_origins: Sequence[str] = ()) -> None:
         super().__init__(
             schema,
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
-            connection_init_wait_timeout=timedelta(seconds=init_timeout),
-            max_subscriptions_per_connection=MAX_OPERATIONS_PER_SOCKET,
+            connection_init_wait_timeout=timedelta(seconds=api.patience.init),
+            max_subscriptions_per_connection=MAX_OPERATIONS,
             allowed_origins=allowed_origins,
         )
         self._api = api
@@ -113,19 +63,51 @@ class View(GraphQL[Context, None]):
         if scope["type"] != "http":
             await self.run(WebSocket(scope, receive, send))
             return
-        request = Request(scope, receive)
+        request = Request(scope, bounded(receive))
         try:
             response = await self.run(request)
-        except HTTPException as error:
-            response = _json({"errors": [{"message": error.reason}]}, error.status_code, request)
-        except CertwrightError as error:
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001  Behind this there is nobody who could tell the client.
             response = _refusal(error, request)
+        response.headers.update(_HEADERS)
         await response(scope, receive, send)
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:  # noqa: ARG002
         given = request.headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        return Context(self._api, request_id, request.client.host if request.client else None)
+        source_ip = request.client.host if request.client else None
+        return Context(self._api, request_id, source_ip, lasts=isinstance(request, WebSocket))
+
+    def decode_json(self, data: str | bytes) -> object:
+        """Raises JSONDecodeError for whatever is no JSON, or cannot be text."""
+        try:
+            text = data if isinstance(data, str) else data.decode()
+            decoded: object = json.loads(text)
+            if _SURROGATE.search(text):
+                json.dumps(decoded, ensure_ascii=False).encode()
+        except json.JSONDecodeError:
+            raise
+        except (ValueError, RecursionError) as error:
+            raise json.JSONDecodeError(str(error), "", 0) from error
+        return decoded
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
+        if request.method == "GET":
+            data: Any = self.parse_query_params(request.query_params)
+        elif (request.content_type or "").partition(";")[0].strip().lower() == _JSON:
+            data = self.parse_json(await request.get_body())
+        else:
+            raise HTTPException(415, f"the content type must be {_JSON}")
+        if not isinstance(data, dict):
+            raise HTTPException(400, "a request is one JSON object; batches are not taken")
+        return GraphQLRequestData(
+            query=_member(data, "query", str),
+            variables=_member(data, "variables", dict),
+            operation_name=_member(data, "operationName", str),
+            extensions=_member(data, "extensions", dict),
+            protocol="http",
+        )
 
     async def execute_operation(
         self,
@@ -142,14 +124,47 @@ class View(GraphQL[Context, None]):
             request, request_adapter, request_data, context, root_value, sub_response
         )
 
+    async def execute_single(
+        self,
+        request: Request,
+        request_adapter: AsyncHTTPRequestAdapter,  # noqa: ARG002
+        sub_response: Response,  # noqa: ARG002
+        context: Context,
+        root_value: None,
+        request_data: GraphQLRequestData,
+    ) -> ExecutionResult:
+        try:
+            return await self.schema.execute(
+                request_data.query,
+                variable_values=request_data.variables,
+                context_value=context,
+                root_value=root_value,
+                operation_name=request_data.operation_name,
+                allowed_operation_types=_OPERATIONS[request.method],
+            )
+        except InvalidOperationTypeError as error:
+            if error.operation_type is OperationType.SUBSCRIPTION:
+                raise HTTPException(400, "subscriptions are served over WebSocket, graphql-transport-ws") from error
+            raise HTTPException(405, "mutations must be sent by POST") from error
+        except CannotGetOperationTypeError as error:
+            raise HTTPException(400, error.as_http_error_reason()) from error
+        except MissingQueryError as error:
+            raise HTTPException(400, "there is no query in the request") from error
+
     async def on_ws_connect(self, context: Context) -> UnsetType:
-        authorization = context.connection_params.get("authorization")
+        given = {name.lower(): value for name, value in context.connection_params.items()}
+        authorization = given.get("authorization")
         try:
             await context.sign_in(authorization if isinstance(authorization, str) else None)
-        except CertwrightError as error:
+        except Unauthenticated as error:
             raise ConnectionRejectionError from error
         no_payload: UnsetType = UNSET
         return no_payload
+
+    async def render_graphql_ide(self, request: Request) -> Response:
+        response = await super().render_graphql_ide(request)
+        response.headers["Content-Security-Policy"] = _IDE_POLICY
+        return response
 
     async def get_sub_response(self, request: Request | WebSocket) -> Response:
         response = await super().get_sub_response(request)
@@ -171,23 +186,27 @@ class View(GraphQL[Context, None]):
         return Response(self.encode_json(response_data), status, media_type=sub_response.media_type)
 
 
+def _member(data: dict[str, Any], name: str, kind: type) -> Any:
+    value = data.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise HTTPException(400, f"{name} must be {'a string' if kind is str else 'an object'} or null")
+    return value
+
+
 def _media_type(request: Request | WebSocket) -> str:
-    """GraphQL over HTTP's media type where it is asked for, else JSON (§6.1 of that specification)."""
-    accepted = request.headers.get("accept", "")
-    offered = [kind.split(";")[0].strip().lower() for kind in accepted.split(",")]
-    for kind in offered:
-        if kind == MEDIA_TYPE:
-            return MEDIA_TYPE
-        if kind == "application/json":
-            break
-    return "application/json"
+    """GraphQL over HTTP's media type where it is asked for before plain JSON (§6.1 of that specification), else JSON."""
+    accepted = [kind.split(";")[0].strip().lower() for kind in request.headers.get("accept", "").split(",")]
+    return next((kind for kind in accepted if kind in (MEDIA_TYPE, _JSON)), _JSON)
 
 
-def _json(content: Mapping[str, Any], status: int, request: Request, headers: dict[str, str] | None = None) -> Response:
-    return Response(json.dumps(content), status, headers, media_type=_media_type(request))
-
-
-def _refusal(error: CertwrightError, request: Request) -> Response:
-    if isinstance(error, Unauthenticated):
-        return _json(document(error), 401, request, {"WWW-Authenticate": "Bearer"})
-    return _json(document(error), 503, request)
+def _refusal(error: Exception, request: Request) -> Response:
+    status, headers = 500, {}
+    if isinstance(error, HTTPException):
+        status, error = error.status_code, InvalidInput(error.reason)
+        headers = {"Allow": "POST" if request.method == "GET" else "GET, POST"} if status == 405 else {}
+    elif isinstance(error, Unauthenticated):
+        given = "authorization" in request.headers
+        status, headers = 401, {"WWW-Authenticate": 'Bearer error="invalid_token"' if given else "Bearer"}
+    elif isinstance(error, Unavailable):
+        status, headers = 503, {"Retry-After": str(_RETRY_SECONDS)}
+    return Response(json.dumps(document(error)), status, headers, media_type=_media_type(request))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-import boto3  # type: ignore[import-untyped]  # boto3 ships no types
+import boto3
 
 from certwright.aws.dynamo_table import DynamoTable
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from botocore.exceptions import ClientError, HTTPClientError  # type: ignore[import-untyped]  # botocore ships no types
+from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as EndpointError
 
 from certwright.aws.dynamo_item import (
@@ -29,7 +29,7 @@ from certwright.aws.dynamo_item import (
     shard_of,
 )
 from certwright.errors import Unavailable
-from certwright.table import MAX_OPERATIONS, Add, Delete, Due, ExpectationFailed, Item, Key, Operation, Put, Require
+from certwright.table import Add, Delete, Due, ExpectationFailed, Item, Key, Operation, Put, Require, check_transaction
 
 MAX_KEYS = 100
 """The most keys one BatchGetItem takes."""
@@ -104,10 +104,7 @@ class DynamoTable:
         return [Due(entry["pk"]["S"], entry["sk"]["S"], int(entry["due"]["N"])) for entry in entries]
 
     def write(self, operations: Sequence[Operation]) -> None:
-        if len(operations) > MAX_OPERATIONS:
-            raise ValueError(f"a transaction holds at most {MAX_OPERATIONS} operations, not {len(operations)}")
-        if len({operation.key for operation in operations}) < len(operations):
-            raise ValueError("two operations of one transaction name the same key")
+        check_transaction(operations)
         if operations:
             with _outages():
                 self._write(operations, self._clock())

@@ -3,6 +3,7 @@
 Nothing is logged here: the bodies of requests carry keys and external account bindings.
 """
 
+import ipaddress
 import json
 import socket
 import ssl
@@ -26,6 +27,8 @@ from josepy.jwa import ES256, ES384, RS256, JWASignature
 from josepy.jwk import JWK, JWKRSA
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.connection import HTTPSConnection
+from urllib3.exceptions import NewConnectionError
 
 from certwright.ca.problems import (
     FOREIGN_URL,
@@ -60,10 +63,31 @@ class _BoundedSocket(ssl.SSLSocket):
         return super().recv_into(buffer, nbytes, flags)
 
 
+class _NotPublic(NewConnectionError):
+    pass
+
+
+class _PublicConnection(HTTPSConnection):
+    """Goes no further than the TCP handshake with an address that is not public, whatever name led there (SSRF)."""
+
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        address = connected.getpeername()[0]
+        if not ipaddress.ip_address(address.partition("%")[0]).is_global:
+            connected.close()
+            raise _NotPublic(self, f"{address} is not a public address")
+        return connected
+
+
+class _PublicPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _PublicConnection
+
+
 class _Adapter(HTTPAdapter):
     """Trusts one TLS context that is built once; `requests` reads all public roots again for every connection."""
 
-    def __init__(self, ca_bundle: Path | None) -> None:
+    def __init__(self, ca_bundle: Path | None, *, public_only: bool) -> None:
+        self._public_only = public_only
         self._context = ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
         self._context.sslsocket_class = _BoundedSocket
         if ca_bundle is not None:
@@ -72,6 +96,8 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+        if self._public_only:
+            self.poolmanager.pool_classes_by_scheme = {"https": _PublicPool}
 
     def cert_verify(self, *args: Any, **kwargs: Any) -> None:
         """Leaves the connection as it is: the context verifies the chain and the name."""
@@ -126,7 +152,8 @@ class Network(ClientNetwork):
     """The connections to one CA, shared by all accounts there; safe under threads.
 
     Time-outs are in seconds: to connect, for the next octets, and for the whole of one request.
-    `ca_bundle` (PEM) is trusted besides the public roots. Every method raises CaProblem or CaUnavailable.
+    `ca_bundle` (PEM) is trusted besides the public roots. With `public_only`, no private address is talked to.
+    Every method raises CaProblem or CaUnavailable.
     """
 
     def __init__(
@@ -138,9 +165,10 @@ class Network(ClientNetwork):
         connect_timeout: float = 5,
         read_timeout: float = 30,
         total_timeout: float = 60,
+        public_only: bool = False,
     ) -> None:
         super().__init__(user_agent=f"certwright/{version('certwright')}")
-        self.session = _Session(_Adapter(ca_bundle), self.user_agent)
+        self.session = _Session(_Adapter(ca_bundle, public_only=public_only), self.user_agent)
         self._place = _place(directory_url)
         self._origin = f"https://{urlsplit(directory_url).netloc}/"
         self._clock = clock
@@ -251,6 +279,7 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (socket.gaierror, "its name was not found in DNS"),
     (TimeoutError, "it took too long"),
     (ConnectionRefusedError, "it refused the connection"),
+    (_NotPublic, "its address is not a public one"),
 )
 
 

@@ -33,12 +33,21 @@ def prepare(authorization: Authorization, challenge: Challenge, key_thumbprint: 
     """The preparation of a challenge, None for types that are unknown to us."""
     if challenge.token is None:
         return None
-    key_authorization = f"{challenge.token}.{key_thumbprint}"
+    answer = key_authorization(challenge.token, key_thumbprint)
     if challenge.type == "http-01":
         path = WELL_KNOWN_PATH + challenge.token
-        return HttpFile(f"http://{authorization.identifier}{path}", path, key_authorization)
+        return HttpFile(f"http://{authorization.identifier}{path}", path, answer)
     if challenge.type == "dns-01":
-        digest = hashlib.sha256(key_authorization.encode()).digest()
-        value = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-        return DnsRecord(f"_acme-challenge.{authorization.identifier}", "TXT", value, _TTL)
+        return DnsRecord(f"_acme-challenge.{authorization.identifier}", "TXT", dns01_value(answer), _TTL)
     return None
+
+
+def key_authorization(token: str, key_thumbprint: str) -> str:
+    """RFC 8555 §8.1: what the http-01 file holds."""
+    return f"{token}.{key_thumbprint}"
+
+
+def dns01_value(key_authorization: str) -> str:
+    """RFC 8555 §8.4: what the `_acme-challenge` TXT record holds."""
+    digest = hashlib.sha256(key_authorization.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

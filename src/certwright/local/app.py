@@ -16,8 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from certwright.api.context import Api
-from certwright.api.limits import BodyLimit
+from certwright.api.context import Api, Patience
 from certwright.api.view import View
 from certwright.audit import Audit
 from certwright.auth import SignIn, Tokens
@@ -74,7 +73,12 @@ class App:
     """The service of one process. `asgi` runs the worker for as long as its lifespan lasts."""
 
     def __init__(
-        self, settings: Settings, *, test_ca: Preset | None = None, clock: Callable[[], datetime] = utc_now
+        self,
+        settings: Settings,
+        *,
+        test_ca: Preset | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        patience: Patience | None = None,
     ) -> None:
         self.table = open_table(settings, clock)
         self.broadcast = Broadcast()
@@ -97,7 +101,7 @@ class App:
         )
         self.reader = Reader(self.store, self.authorities, audit, clock)
         sign_in = SignIn(self.store, clock, _oidc(settings, clock))
-        self.api = Api(self.reader, self.service, sign_in, self.broadcast)
+        self.api = Api(self.reader, self.service, sign_in, self.broadcast, patience=patience or Patience())
         self.asgi = self._starlette(settings.allowed_origins)
 
     def _starlette(self, origins: Sequence[str]) -> Starlette:
@@ -115,9 +119,7 @@ class App:
             Route("/healthz", self._health),
             Route(WELL_KNOWN_PATH + "{token}", self._http01),
         ]
-        return Starlette(
-            routes=routes, lifespan=self._lifespan, middleware=[Middleware(BodyLimit), *([cors] if origins else [])]
-        )
+        return Starlette(routes=routes, lifespan=self._lifespan, middleware=[cors] if origins else [])
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import weakref
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 from certwright import model
@@ -10,6 +10,8 @@ from certwright.errors import Unavailable
 from certwright.store import Notice
 
 _MOST_WAITING = 1000
+_MOST_SUBJECTS = 10_000
+_GAP_SECONDS = 0.1
 
 Topic = tuple[str, str | None]
 
@@ -42,12 +44,60 @@ class Listener:
         self._arrived.set()
 
 
+class _Sequence:
+    """Brings the notices about each subject into the order of their commits, which threads may tell us of crosswise.
+
+    A notice that comes before its turn waits for those before it, for `_GAP_SECONDS` at most: they may have been
+    committed by another process, and then never come.
+    """
+
+    def __init__(self) -> None:
+        self._next: OrderedDict[Topic, int] = OrderedDict()
+        self._early: dict[Topic, dict[int, Notice]] = {}
+
+    def take(self, notice: Notice) -> tuple[list[Notice], Topic | None]:
+        """What can be delivered now, and the subject that began to wait with this notice."""
+        subject = (notice.record.tenant, notice.record.subject_id)
+        sequence = notice.record.sequence
+        expected = self._next.get(subject, sequence)
+        if sequence > expected:
+            waiting = self._early.setdefault(subject, {})
+            waiting[sequence] = notice
+            return [], subject if len(waiting) == 1 else None
+        return self._run(subject, [notice], max(expected, sequence + 1)), None
+
+    def give_up(self, subject: Topic) -> list[Notice]:
+        """The notices that waited for what does not come."""
+        early = self._early.pop(subject, {})
+        ready = [early[sequence] for sequence in sorted(early)]
+        return self._run(subject, ready, max(early, default=0) + 1) if early else []
+
+    def _run(self, subject: Topic, ready: list[Notice], following: int) -> list[Notice]:
+        early = self._early.get(subject, {})
+        while following in early:
+            ready.append(early.pop(following))
+            following += 1
+        if not early:
+            self._early.pop(subject, None)
+        self._next[subject] = following
+        self._next.move_to_end(subject)
+        while len(self._next) > _MOST_SUBJECTS:
+            self._next.popitem(last=False)
+        return ready
+
+
 class Broadcast:
     """Listeners are held weakly: a subscription that ends, however it ends, takes its listener with it."""
 
     def __init__(self) -> None:
         self._listeners: dict[Topic, weakref.WeakSet[Listener]] = {}
+        self._sequence = _Sequence()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._tidy_at = 100
+
+    def __len__(self) -> int:
+        """How many listen."""
+        return sum(map(len, list(self._listeners.values())))
 
     def bind(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Deliver in this event loop from now on; None ends delivery."""
@@ -57,6 +107,9 @@ class Broadcast:
         """Notices about one entity (of an account: its orders' too), or with None about all of a tenant."""
         listener = Listener()
         self._listeners.setdefault((tenant, subject_id), weakref.WeakSet()).add(listener)
+        if len(self._listeners) > self._tidy_at:
+            self._listeners = {topic: them for topic, them in self._listeners.items() if them}
+            self._tidy_at = 2 * len(self._listeners) + 100
         return listener
 
     def publish(self, notices: Sequence[Notice]) -> None:
@@ -64,18 +117,25 @@ class Broadcast:
         loop = self._loop
         if loop is not None and self._listeners:
             try:
-                loop.call_soon_threadsafe(self._deliver, notices)
+                loop.call_soon_threadsafe(self._take, notices)
             except RuntimeError:
                 return  # The loop was closed meanwhile: nobody listens any more.
+
+    def _take(self, notices: Sequence[Notice]) -> None:
+        for notice in notices:
+            ready, waits = self._sequence.take(notice)
+            self._deliver(ready)
+            if waits is not None:
+                asyncio.get_running_loop().call_later(_GAP_SECONDS, self._give_up, waits)
+
+    def _give_up(self, subject: Topic) -> None:
+        self._deliver(self._sequence.give_up(subject))
 
     def _deliver(self, notices: Sequence[Notice]) -> None:
         for notice in notices:
             for topic in _topics(notice):
-                listeners = self._listeners.get(topic, ())
-                for listener in list(listeners):
+                for listener in list(self._listeners.get(topic, ())):
                     listener.hear(notice)
-                if not listeners:
-                    self._listeners.pop(topic, None)
 
 
 def _topics(notice: Notice) -> list[Topic]:

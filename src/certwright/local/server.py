@@ -16,6 +16,7 @@ from certwright.config import Settings
 from certwright.errors import Unavailable
 from certwright.events import AccountForgotten
 from certwright.local.app import App, utc_now
+from certwright.local.sockets import SocketProtocol
 from certwright.local.test_ca import TestCa, TestCaFailed
 from certwright.model import AccountStatus, Role
 from certwright.steps import system
@@ -79,7 +80,7 @@ def server_config(app: App, host: str, port: int, *, trusted_proxies: Sequence[s
         app.asgi,
         host=host,
         port=port,
-        ws="websockets-sansio",
+        ws=SocketProtocol,
         ws_max_size=MAX_MESSAGE,
         ws_per_message_deflate=False,
         log_config=None,
