@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from certwright.ca.presets import PRESETS, Preset
 from certwright.errors import InvalidInput
 from certwright.model import Account
-from certwright.sealer import Sealer
 
 if TYPE_CHECKING:
     from certwright.ca.client import Ca, Client
+    from certwright.sealer import Sealer
 
 _CLIENTS = 512
 
@@ -29,7 +29,7 @@ class Authorities:
 
     def __init__(
         self,
-        sealer: Sealer,
+        sealer: "Sealer",
         *,
         further: Sequence[Preset] = (),
         any_public: bool = False,

@@ -85,12 +85,21 @@ def refused(order: Order, error: CaError, now: datetime, jitter: float) -> Step:
     `jitter` (0…1) spreads retries: each waits between half of and the whole backoff. A Retry-After is honoured.
     """
     if not error.is_transient:
-        return fail(order, error.problem, now)
+        return fail(order, _with_terms(error), now)
     attempts = order.delay.attempts + 1 if order.delay else 1
     until = max(now + backoff(attempts, jitter), error.retry_after or now)
     delayed = replace(order, delay=Delay(error.problem, until, attempts), due=until, updated_at=now)
     told = error.problem.detail or error.problem.type
     return Step(delayed, (OrderDelayed(**_about(order), problem=told, until=until.isoformat()),))
+
+
+def _with_terms(error: CaError) -> Problem:
+    """The CA's problem; where the user must agree to new terms, their URL is only in a header (RFC 8555 §7.3.3)."""
+    terms = error.terms_of_service if isinstance(error, CaProblem) else None
+    if terms is None:
+        return error.problem
+    detail = f"{error.problem.detail or 'the terms of service have changed'} (terms of service: {terms})"
+    return Problem({**error.problem.document, "detail": detail})
 
 
 def backoff(attempts: int, jitter: float) -> timedelta:
@@ -133,7 +142,8 @@ def adopt_responses(step: Order, fresh: Order) -> Order:
             return replace(challenge, responded=True, status=ChallengeStatus.PROCESSING)
         return challenge
 
-    return replace(_with_challenges(step, adopt), version=fresh.version, due=fresh.due)
+    due = None if step.status.is_final else fresh.due
+    return replace(_with_challenges(step, adopt), version=fresh.version, due=due)
 
 
 def only_responded(before: Order, fresh: Order) -> bool:

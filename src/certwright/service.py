@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from certwright.steps import Job, Steps
 
 T = TypeVar("T", Account, Order)
-_TRIES = 10
+_TRIES = 100
 _FRESH = timedelta(seconds=10)
 _FRESH_PER_NAME = timedelta(seconds=1)
 
@@ -60,7 +60,7 @@ class AcmeService:
     """Safe from any thread.
 
     `wake` is told of every job that was committed and can go on at once; the job is leased for `handoff` to whoever is
-    told.
+    told. `steps` is called when the first of them is to be taken: it may cost the import of the ACME library.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class AcmeService:
         store: Store,
         authorities: Authorities,
         sealer: "Sealer",
-        steps: "Steps",
+        steps: "Callable[[], Steps]",
         audit: Audit,
         *,
         clock: Callable[[], datetime],
@@ -119,7 +119,7 @@ class AcmeService:
                 return self._store.save(None, account, events=[created], actor=actor, idempotency=idempotency)
 
             account, is_new = self._once(actor, idempotency, self._store.account, make)
-            return self._steps.register(account) if is_new else account
+            return self._steps().register(account) if is_new else account
 
     def _new_account(
         self,
@@ -402,7 +402,7 @@ class AcmeService:
         if order.status is not OrderStatus.PENDING or seen is None or self._clock() - seen < fresh:
             return order
         try:
-            refreshed = self._steps.refresh(order)
+            refreshed = self._steps().refresh(order)
         except (CaError, Conflict):
             return self._store.order(order.tenant, order.id)
         if refreshed.status is OrderStatus.READY:

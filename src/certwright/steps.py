@@ -186,9 +186,9 @@ class Steps:
                 work.job = issuance.adopt_sent(self._store.order(before.tenant, before.id), step.order)
                 return now
             work.job = committed
-        if _order(work).status.is_final or not held:
-            return None
-        return now if issuance.unsent(_order(work)) and _order(work).delay is None else when
+        if issuance.unsent(_order(work)) and _order(work).delay is None and not _order(work).status.is_final:
+            return now  # A response overtook the step, and was committed with it; what follows is ours.
+        return when if held else None
 
     def _look_again(self, work: Work, step: Step, now: datetime) -> datetime | None:
         """When to go on; where the CA is at work and named no time, it is looked at when it was done before."""
@@ -198,9 +198,10 @@ class Steps:
             if step.order.delay is None:
                 self._pace.done((order.acme_server, order.status), work.watch, now)
             work.watch = None
-        if not step.polls or step.order.due is not None:
+        if not step.polls:
             return step.order.due
         work.watch = self._pace.look((order.acme_server, step.order.status), work.watch, now, told=told)
+        work.watch.next = step.order.due or work.watch.next
         return work.watch.next
 
     def _commit(self, before: Order, step: Step, thumbprint: str) -> Order | None:
@@ -217,8 +218,8 @@ class Steps:
                 raise
             if not issuance.only_responded(before, fresh):
                 return None
-            adopted = replace(issuance.adopt_responses(step.order, fresh), due=step.order.due)
-            return self._commit(issuance.adopt_sent(fresh, before), replace(step, order=adopted), thumbprint)
+            adopted = replace(step, order=issuance.adopt_responses(step.order, fresh))
+            return self._commit(issuance.adopt_sent(fresh, before), adopted, thumbprint)
 
     def _write(self, before: Order, step: Step, thumbprint: str) -> Order:
         changes: list[Change] = [(before, step.order), *([(None, step.certificate)] if step.certificate else [])]

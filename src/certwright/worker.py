@@ -14,8 +14,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from certwright.issuance import adopt_responses
-from certwright.model import Order
 from certwright.steps import Job, Steps, Work
 from certwright.store import Store
 from certwright.table import Due
@@ -41,7 +39,7 @@ class Worker:
         clock: Callable[[], datetime],
         sweep: timedelta = timedelta(seconds=2),
         lane: int = 16,
-        threads: int = 64,
+        threads: int = 256,
     ) -> None:
         self._store = store
         self._steps = steps
@@ -53,9 +51,9 @@ class Worker:
         self._works: dict[str, Work] = {}
         self._timers: list[tuple[datetime, int, str]] = []
         self._tickets = itertools.count()
-        self._lanes: dict[str, deque[str]] = {}
+        self._lanes: dict[str, deque[Work]] = {}
         self._running: Counter[str] = Counter()
-        self._active: set[str] = set()
+        self._taken: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
     def start(self) -> None:
@@ -67,20 +65,24 @@ class Worker:
         with self._changed:
             self._changed.notify_all()
         self._thread.join()
-        self._pool.shutdown()
-        for work in self._works.values():
+        self._pool.shutdown(cancel_futures=True)
+        with self._changed:
+            works, self._works = self._works, {}
+        for work in works.values():
             self._steps.give_back(work)
 
     def wake(self, job: Job) -> None:
         """A hint: this was just committed, leased to this process; go on with it now."""
         with self._changed:
-            known = self._works.get(job.id)
-            if known is None or known.job.version < job.version:
-                self._works[job.id] = Work(_newer(known, job))
-            self._set_timer(job.id, self._clock())
+            work = self._works.setdefault(job.id, Work(job))
+            if work.job.version < job.version and (work.news is None or work.news.version < job.version):
+                work.news = job
+            self._set_alarm(work, self._clock())
 
-    def _set_timer(self, id: str, when: datetime) -> None:
-        heapq.heappush(self._timers, (when, next(self._tickets), id))
+    def _set_alarm(self, work: Work, when: datetime) -> None:
+        """A work has one alarm; the timer of an earlier one rings for nothing."""
+        work.alarm = when
+        heapq.heappush(self._timers, (when, next(self._tickets), work.job.id))
         self._changed.notify_all()
 
     def _run(self) -> None:
@@ -88,7 +90,7 @@ class Worker:
         while not self._steps.stopping:
             now = self._clock()
             if now >= next_sweep:
-                self._read_due(now)
+                self._try_to_read_due(now)
                 next_sweep = now + self._sweep
             with self._changed:
                 self._ring(now)
@@ -97,6 +99,12 @@ class Worker:
                 pause = (soonest - self._clock()).total_seconds()
                 if pause > 0 and not self._steps.stopping:
                     self._changed.wait(pause)
+
+    def _try_to_read_due(self, now: datetime) -> None:
+        try:
+            self._read_due(now)
+        except Exception:  # The worker must outlive a store that fails for a while; the next sweep asks it again.
+            logger.exception("what is due could not be read")
 
     def _read_due(self, now: datetime) -> None:
         """Take note of what is due and not known here: new to this process, or leased by one that died."""
@@ -108,60 +116,46 @@ class Worker:
                 with self._changed:
                     if job.id not in self._works:
                         self._works[job.id] = Work(job, resumed=True)
-                        self._set_timer(job.id, now)
+                        self._set_alarm(self._works[job.id], now)
             if len(found) < _BATCH:
                 return
             last = found[-1]
 
     def _ring(self, now: datetime) -> None:
-        """Put what its timer rang for into the lane of its CA."""
+        """Put what its alarm rang for into the lane of its CA."""
         while self._timers and self._timers[0][0] <= now:
-            _, _, id = heapq.heappop(self._timers)
+            when, _, id = heapq.heappop(self._timers)
             work = self._works.get(id)
-            if work is None or id in self._active:
-                continue
-            lane = self._lanes.setdefault(work.job.acme_server, deque())
-            if id not in lane:
-                lane.append(id)
+            if work is not None and work.alarm == when and id not in self._taken:
+                self._taken.add(id)
+                self._lanes.setdefault(work.job.acme_server, deque()).append(work)
 
     def _start_steps(self) -> None:
         for server, lane in list(self._lanes.items()):
             while lane and self._running[server] < self._lane:
-                id = lane.popleft()
                 self._running[server] += 1
-                self._active.add(id)
-                self._pool.submit(self._take, id, server, self._works[id])
+                self._pool.submit(self._take, server, lane.popleft())
             if not lane:
                 del self._lanes[server]
 
-    def _take(self, id: str, server: str, work: Work) -> None:
+    def _take(self, server: str, work: Work) -> None:
         """Run the steps of one job in a thread of the pool."""
         when = None
         try:
             when = self._steps.run(work)
         except Exception:  # A thread of the pool has nobody else to tell, and the lease brings the job back.
-            logger.exception("a step of %s failed; it is taken again when its lease ends", id)
+            logger.exception("a step of %s failed; it is taken again when its lease ends", work.job.id)
         with self._changed:
-            self._active.discard(id)
             self._running[server] -= 1
-            self._after(id, work, when)
+            self._taken.discard(work.job.id)
+            self._after(work, when)
             self._changed.notify_all()
 
-    def _after(self, id: str, work: Work, when: datetime | None) -> None:
-        """Keep a job that goes on soon; forget one that does not, unless `wake` brought something newer meanwhile."""
-        newest = self._works.get(id, work)
-        if newest is not work and newest.job.version > work.job.version:
-            self._works[id] = Work(_newer(work, newest.job))
-            self._set_timer(id, self._clock())
+    def _after(self, work: Work, when: datetime | None) -> None:
+        """Keep a job that goes on soon; forget one that does not, unless there is news of it."""
+        if work.news is not None and work.news.version > work.job.version:
+            self._set_alarm(work, self._clock())
         elif when is not None:
-            self._works[id] = work
-            self._set_timer(id, when)
+            self._set_alarm(work, when)
         else:
-            self._works.pop(id, None)
-
-
-def _newer(known: Work | None, job: Job) -> Job:
-    """A job as just committed, with what this process knows of it and has not committed: what the CA was told."""
-    if known and isinstance(known.job, Order) and isinstance(job, Order) and known.job.status is job.status:
-        return adopt_responses(known.job, job)
-    return job
+            self._works.pop(work.job.id, None)

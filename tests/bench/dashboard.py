@@ -1,11 +1,12 @@
 """The dashboard over HTTP: next to a bare app that has it all in memory, and with few orders and very many."""
 
+import statistics
 from pathlib import Path
 
-from tests.bench.client import Call
-from tests.bench.processes import Service
+from tests.bench.client import Call, latencies, rate
+from tests.bench.processes import Bare, Service, settle
 from tests.bench.seed import seed
-from tests.bench.table import Row
+from tests.bench.table import Row, Target
 
 CONNECTIONS = 8
 QUERY = """{ dashboard {

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from certwright.ca.client import Ca, Client, load_key, thumbprint
 
 from certwright.ca.resources import OrderResource
 from certwright.challenges.preparation import dns01_value, key_authorization
+from certwright.ca.resources import OrderResource
 from certwright.keys import build_csr, csr_der, generate_account_key, generate_key
 from certwright.local.app import utc_now
 from certwright.model import KeyType
@@ -35,6 +37,7 @@ from tests.support.pebble import Pebble
 THREADS = 32
 CA_POLL_SECONDS = 0.002
 WAIT_SECONDS = 60
+PROTOCOL = "graphql-transport-ws"
 
 
 @dataclass
@@ -132,12 +135,7 @@ class Customer:
         self._ended: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
         self._account = self._create_account()
-        self._socket = connect(
-            f"{service.url.replace('http', 'ws', 1)}/graphql", subprotocols=["graphql-transport-ws"], proxy=None
-        )
-        self._subscribe()
-        self._watch = threading.Thread(target=self._watch_orders, name="watch")
-        self._watch.start()
+        self._connecting = connect(f"{service.ws_url}/graphql", subprotocols=[Subprotocol(PROTOCOL)], proxy=None)
 
     def issue(self, domain: str) -> tuple[float, float]:
         """From start to end; returns the seconds from createOrder, and from respondChallenge, to VALID."""
@@ -184,10 +182,14 @@ class Customer:
             return self._ended.setdefault(order_id, threading.Event())
 
     def __enter__(self) -> Self:
+        self._socket = self._connecting.__enter__()
+        self._subscribe()
+        self._watch = threading.Thread(target=self._watch_orders, name="watch")
+        self._watch.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self._connecting.__exit__(None, None, None)
         self._watch.join(WAIT_SECONDS)
 
 

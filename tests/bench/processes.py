@@ -110,6 +110,7 @@ class Service(Server):
             environment |= {"CERTWRIGHT_ACME_SERVERS": ca.directory_url, "CERTWRIGHT_CA_BUNDLE": str(ca.ca_bundle)}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}"
         script = Path(sys.executable).with_name("certwright")
         command = [str(script), "serve", "--port", str(self.port), "--data-dir", str(directory)]
         super().__init__(command, directory / "serve.log", environment)

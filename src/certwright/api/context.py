@@ -21,21 +21,34 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+class Notices(Protocol):
+    """What a listener hears, until it is closed; an asynchronous generator is one."""
+
+    def __aiter__(self) -> AsyncIterator[Notice]: ...
+
+    async def __anext__(self) -> Notice: ...
+
+    async def aclose(self) -> None: ...
+
+
 class EventSource(Protocol):
     """Where subscriptions hear of commits. A topic is (tenant, id of an entity) or (tenant, None) for all of it."""
 
-    def listen(self, tenant: str, subject_id: str | None) -> AsyncIterator[Notice]:
+    def listen(self, tenant: str, subject_id: str | None) -> Notices:
         """Notices from the moment of the call on. Raises errors.Unavailable when the listener is too slow for them."""
 
 
 @dataclass(frozen=True)
 class Patience:
     """Seconds. `init` is how long a socket may stay without a connection_init; `recheck` is how long a credential that
-    was good is taken for good; `watch` is how often an idle socket's is looked at."""
+    was good is taken for good; `watch` is how often an idle socket's is looked at; `stall` is how long a client may
+    leave unread what it is sent; `dashboard` is the least time between two dashboards to the same subscriber."""
 
     init: float = 10
     recheck: float = 2
     watch: float = 5
+    stall: float = 30
+    dashboard: float = 0.5
 
 
 @dataclass(frozen=True)

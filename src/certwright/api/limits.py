@@ -142,11 +142,22 @@ class Documents(ValidationCache):
         yield
 
     def on_validate(self) -> Iterator[None]:
-        if self._excess is None:
+        refusal = self._excess or self._ambiguity()
+        if refusal is None:
             yield from super().on_validate()
         else:
-            self.execution_context.pre_execution_errors = [self._excess]
+            self.execution_context.pre_execution_errors = [refusal]
             yield
+
+    def _ambiguity(self) -> GraphQLError | None:
+        """Strawberry would execute the first of several operations; GraphQL wants one to be named (§6.1)."""
+        context = self.execution_context  # Its `operation_name` is the first one's where none was given.
+        if context._provided_operation_name or context.graphql_document is None:
+            return None
+        operations = [d for d in context.graphql_document.definitions if isinstance(d, OperationDefinitionNode)]
+        return (
+            GraphQLError("the document has several operations; name one as operationName") if operations[1:] else None
+        )
 
 
 def documents() -> Callable[[], SchemaExtension]:

@@ -4,21 +4,21 @@ What is asked for is checked when subscribing, by a resolver that returns its st
 `error` message; the credential is checked again with every delivery.
 """
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
-from datetime import timedelta
+from contextlib import aclosing
 
 import anyio
 import strawberry
 from strawberry import ID
 
 from certwright import events, model
-from certwright.api.context import Context, Info
+from certwright.api.context import Context, Info, Notices
 from certwright.api.queries import dashboard
 from certwright.api.types import AuditEvent, Challenge, Dashboard, Order, challenges_of
 from certwright.errors import InvalidInput
 from certwright.store import Notice
 
-_DASHBOARD_PAUSE = timedelta(milliseconds=500)
 _RECENT = 10
 
 
@@ -59,49 +59,55 @@ class Subscription:
         return _audit_events(context, context.api.events.listen(context.actor.tenant, None))
 
 
-async def _challenges(
-    context: Context, notices: AsyncIterator[Notice], key_thumbprint: str
-) -> AsyncGenerator[Challenge, None]:
-    async for notice in notices:
-        order, told = notice.entity, notice.record
-        if not isinstance(order, model.Order):
-            continue
-        await context.check()
-        changed = told.facts.get("challenge_id")
-        for challenge in challenges_of(order, key_thumbprint):
-            if challenge.id == changed or told.type == events.OrderPlaced.__name__:
-                yield challenge
-
-
-async def _orders(context: Context, notices: AsyncIterator[Notice]) -> AsyncGenerator[Order, None]:
-    shown: tuple[str, int] | None = None
-    async for notice in notices:
-        order = notice.entity
-        # One commit may hold several events about an order: it is shown once.
-        if isinstance(order, model.Order) and shown != (order.id, order.version):
-            shown = (order.id, order.version)
+async def _challenges(context: Context, notices: Notices, key_thumbprint: str) -> AsyncGenerator[Challenge, None]:
+    async with aclosing(notices):
+        async for notice in notices:
+            order, told = notice.entity, notice.record
+            if not isinstance(order, model.Order):
+                continue
             await context.check()
-            yield Order.of(order)
+            changed = told.facts.get("challenge_id")
+            for challenge in challenges_of(order, key_thumbprint):
+                if challenge.id == changed or told.type == events.OrderPlaced.__name__:
+                    yield challenge
 
 
-async def _dashboards(context: Context, notices: AsyncIterator[Notice]) -> AsyncGenerator[Dashboard, None]:
-    """The dashboard after a commit; many commits in a short time are shown by one."""
-    async for _ in _latest(notices, _DASHBOARD_PAUSE):
-        await context.check()
-        yield await dashboard(context, _RECENT)
+async def _orders(context: Context, notices: Notices) -> AsyncGenerator[Order, None]:
+    shown: tuple[str, int] | None = None
+    async with aclosing(notices):
+        async for notice in notices:
+            order = notice.entity
+            # One commit may hold several events about an order: it is shown once.
+            if isinstance(order, model.Order) and shown != (order.id, order.version):
+                shown = (order.id, order.version)
+                await context.check()
+                yield Order.of(order)
 
 
-async def _latest(notices: AsyncIterator[Notice], pause: timedelta) -> AsyncGenerator[Notice, None]:
-    """The newest notice at least `pause` apart; those between are passed over."""
+async def _dashboards(context: Context, notices: Notices) -> AsyncGenerator[Dashboard, None]:
+    """The dashboard after a change; after the first, many changes in a short time are shown by one."""
+    async with aclosing(notices):
+        async for _ in _latest(notices, context.api.patience.dashboard):
+            await context.check()
+            yield await dashboard(context, _RECENT)
+
+
+async def _latest(notices: AsyncIterator[Notice], pause: float) -> AsyncGenerator[Notice, None]:
+    """Notices of changes, at least `pause` seconds apart; of those between, the newest."""
+    quiet_until = -math.inf
     async for notice in notices:
+        if notice.entity is None:
+            continue  # Nothing to be seen; and what a subscriber itself is shown may be such an event.
         newest = notice
-        with anyio.move_on_after(pause.total_seconds()):
+        with anyio.CancelScope(deadline=quiet_until):
             async for later in notices:
                 newest = later
         yield newest
+        quiet_until = anyio.current_time() + pause
 
 
-async def _audit_events(context: Context, notices: AsyncIterator[Notice]) -> AsyncGenerator[AuditEvent, None]:
-    async for notice in notices:
-        await context.check(model.Role.OPERATOR)
-        yield AuditEvent.of(notice.record)
+async def _audit_events(context: Context, notices: Notices) -> AsyncGenerator[AuditEvent, None]:
+    async with aclosing(notices):
+        async for notice in notices:
+            await context.check(model.Role.OPERATOR)
+            yield AuditEvent.of(notice.record)

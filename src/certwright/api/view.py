@@ -194,7 +194,7 @@ def _member(data: dict[str, Any], name: str, kind: type) -> Any:
 
 
 def _media_type(request: Request | WebSocket) -> str:
-    """GraphQL over HTTP's media type where it is asked for before plain JSON (§6.1 of that specification), else JSON."""
+    """GraphQL over HTTP's media type (§6.1 of that specification) where it is asked for before JSON, else JSON."""
     accepted = [kind.split(";")[0].strip().lower() for kind in request.headers.get("accept", "").split(",")]
     return next((kind for kind in accepted if kind in (MEDIA_TYPE, _JSON)), _JSON)
 

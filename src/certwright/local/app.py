@@ -97,7 +97,7 @@ class App:
         self.worker = Worker(self.store, steps, clock=clock)
         audit = Audit(self.store)
         self.service = AcmeService(
-            self.store, self.authorities, sealer, steps, audit, clock=clock, wake=self.worker.wake, handoff=lease
+            self.store, self.authorities, sealer, lambda: steps, audit, clock=clock, wake=self.worker.wake, handoff=lease
         )
         self.reader = Reader(self.store, self.authorities, audit, clock)
         sign_in = SignIn(self.store, clock, _oidc(settings, clock))

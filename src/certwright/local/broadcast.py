@@ -3,7 +3,8 @@
 import asyncio
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from certwright import model
 from certwright.errors import Unavailable
@@ -19,7 +20,8 @@ Topic = tuple[str, str | None]
 class Listener:
     """An iterator over notices. One that falls too far behind is ended with Unavailable, and nobody waits for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, forget: Callable[["Listener"], None]) -> None:
+        self._forget = forget
         self._waiting: deque[Notice] = deque()
         self._arrived = asyncio.Event()
         self._behind = False
@@ -34,6 +36,11 @@ class Listener:
             self._arrived.clear()
             await self._arrived.wait()
         return self._waiting.popleft()
+
+    async def aclose(self) -> None:
+        """Hear nothing from now on."""
+        self._forget(self)
+        self._waiting.clear()
 
     def hear(self, notice: Notice) -> None:
         if len(self._waiting) >= _MOST_WAITING:
@@ -87,15 +94,15 @@ class _Sequence:
 
 
 class Broadcast:
-    """Listeners are held weakly: a subscription that ends, however it ends, takes its listener with it."""
+    """Listeners are held weakly: one that nobody closes is gone when nobody has it any more."""
 
     def __init__(self) -> None:
         self._listeners: dict[Topic, weakref.WeakSet[Listener]] = {}
         self._sequence = _Sequence()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tidy_at = 100
 
-    def __len__(self) -> int:
+    @property
+    def listening(self) -> int:
         """How many listen."""
         return sum(map(len, list(self._listeners.values())))
 
@@ -105,17 +112,22 @@ class Broadcast:
 
     def listen(self, tenant: str, subject_id: str | None) -> Listener:
         """Notices about one entity (of an account: its orders' too), or with None about all of a tenant."""
-        listener = Listener()
-        self._listeners.setdefault((tenant, subject_id), weakref.WeakSet()).add(listener)
-        if len(self._listeners) > self._tidy_at:
-            self._listeners = {topic: them for topic, them in self._listeners.items() if them}
-            self._tidy_at = 2 * len(self._listeners) + 100
+        topic = (tenant, subject_id)
+        listener = Listener(partial(self._forget, topic))
+        self._listeners.setdefault(topic, weakref.WeakSet()).add(listener)
         return listener
+
+    def _forget(self, topic: Topic, listener: Listener) -> None:
+        listeners = self._listeners.get(topic)
+        if listeners is not None:
+            listeners.discard(listener)
+            if not listeners:
+                del self._listeners[topic]
 
     def publish(self, notices: Sequence[Notice]) -> None:
         """Called after each commit, by the thread that made it."""
         loop = self._loop
-        if loop is not None and self._listeners:
+        if loop is not None:
             try:
                 loop.call_soon_threadsafe(self._take, notices)
             except RuntimeError:
