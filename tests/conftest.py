@@ -4,6 +4,7 @@ import ipaddress
 import os
 import socket
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,24 @@ sys.addaudithook(_refuse_other_addresses)
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where CI is set, a skipped test fails the run: there, everything that the tests need must be installed."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("CI") and reporter and reporter.stats.get("skipped") and session.exitstatus == pytest.ExitCode.OK:
-        reporter.write_line("\nCI is set, and tests were skipped: that fails this run.", red=True)
+    if os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK and _skipped(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """What was skipped, and why: once for each reason."""
+    skipped = _skipped(config)
+    if skipped:
+        terminalreporter.section("skipped" + (", which fails a run in CI" if os.environ.get("CI") else " here"))
+    for reason, count in skipped.most_common():
+        terminalreporter.write_line(f"{count} tests: {reason}")
+
+
+def _skipped(config: pytest.Config) -> Counter[str]:
+    """How many tests were skipped for each reason."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    reports = reporter.stats.get("skipped", []) if reporter else []
+    return Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports)
 
 
 @pytest.fixture(scope="session")

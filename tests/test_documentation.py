@@ -71,13 +71,13 @@ def test_schema_graphql_is_the_schema() -> None:
     assert (ROOT / "schema.graphql").read_text() == schema.as_str() + "\n", "run `make schema`"
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *map(str, Path("docs").glob("*.md"))])
-def test_links_lead_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text()
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
     for target in re.findall(r"\]\(([^)]+)\)", text):
         path, _, anchor = target.partition("#")
         if not path.startswith("http"):
-            file = (ROOT / page).parent / path if path else ROOT / page
+            file = page.parent / path if path else page
             assert file.exists(), target
             assert not anchor or anchor in map(slug, re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)), target
 
@@ -156,3 +156,14 @@ def test_readme_subscription_sees_an_order_become_valid(house: House, tmp_path: 
         assert watch.stdout
         assert watch.stdout.read().splitlines()[-1:] == ["VALID watched.example"]
     assert watch.returncode == 0
+
+
+@pytest.mark.parametrize(("ci", "status"), [("true", 1), ("", 0)])
+def test_skipping_fails_in_ci_only(tmp_path: Path, ci: str, status: int) -> None:
+    (tmp_path / "test_it.py").write_text("import pytest\n\ndef test_it():\n    pytest.skip('for want of a nail')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--rootdir", tmp_path, tmp_path],
+        cwd=ROOT, env={**os.environ, "CI": ci}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == status, done.stdout
+    assert "1 tests: for want of a nail" in done.stdout

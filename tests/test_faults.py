@@ -376,15 +376,13 @@ def test_hundred_names_answered_one_by_one_are_each_told_once(stub: StubCa, stub
     stub.validation = "processing"
     order_id = order_for(stub_house, account, *(f"n{n}.example" for n in range(100)))
     await_true(lambda: len(stub_house.order(order_id)["challenges"]) == 200)
-    begun = time.monotonic()
     respond_when_placed(stub_house, order_id)
-    took = time.monotonic() - begun
     await_true(lambda: stub.operations().count("challenge") >= 100)
     stub_house.graphql("mutation($o: ID!) { cancelOrder(id: $o) { id } }", o=order_id)
     asked = Counter(stub.operations())
     assert asked["challenge"] == 100
-    # Looks come at growing intervals, and each is at 100 names at most: not one look for each response.
-    assert asked["authorization"] < 100 * (1 + 8 + 2 * took)
+    # Looks come at growing intervals, when ever more was answered: about 200 beside the first 100; not 100 times 50.
+    assert asked["authorization"] < 600
 
 
 def test_many_users_at_once_answer_the_names_of_one_order(stub: StubCa, stub_house: House, account: str) -> None:

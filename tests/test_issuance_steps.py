@@ -1,18 +1,22 @@
 """The step machine alone, with a CA that is a plain object: the branches that no server takes on request."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pytest
 
-from certwright import issuance, keys
+from certwright import issuance, keys, outcome, validation
+from certwright.authorities import Authorities
 from certwright.ca.client import Client
 from certwright.ca.problems import CaError, CaProblem, CaUnavailable
 from certwright.ca.resources import AuthorizationResource, ChallengeResource, OrderResource
-from certwright.issuance import Step
+from certwright.events import ChallengeValidated, Event
 from certwright.model import (
+    Account,
+    AccountStatus,
     Authorization,
     AuthorizationStatus,
     Challenge,
@@ -23,6 +27,10 @@ from certwright.model import (
     OrderStatus,
     Problem,
 )
+from certwright.outcome import Step
+from certwright.sqlite_table import SqliteTable
+from certwright.steps import Steps, Work, system
+from certwright.store import Store
 from tests.support.stub_ca import acme_problem
 
 T = TypeVar("T")
@@ -38,12 +46,14 @@ def refusal(code: str, status: int = 403, **members: Any) -> CaProblem:
 
 @dataclass
 class Ca:
-    """Answers as it was told; an exception is raised instead. `asked` is what it was asked for, in order."""
+    """Answers as it was told; an exception is raised instead. `asked` is what it was asked for, in order. `meanwhile`
+    is done once, while an authorization is fetched."""
 
     order: OrderResource | CaError | None = None
     authorizations: dict[str, AuthorizationResource | CaError] = field(default_factory=dict)
     finalized: OrderResource | CaError | None = None
     response: CaError | None = None
+    meanwhile: Callable[[], None] | None = None
     asked: list[str] = field(default_factory=list)
 
     def new_order(self, identifiers: list[tuple[str, str]], profile: str | None = None) -> OrderResource:
@@ -54,6 +64,9 @@ class Ca:
         return self._answer("order", self.order)
 
     def fetch_authorization(self, url: str) -> AuthorizationResource:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            meanwhile()
         return self._answer(f"authorization {url}", self.authorizations[url])
 
     def respond_challenge(self, url: str) -> None:
@@ -150,7 +163,7 @@ def test_responses_are_sent_before_anything_is_looked_at() -> None:
     ca = Ca()
     step = advance(order(OrderStatus.PENDING, authorization(1, **SENT), authorization(2, **RESPONDED)), ca)
     assert ca.asked == ["challenge c2"]
-    assert not issuance.unsent(step.order)
+    assert not validation.unsent(step.order)
     assert (step.polls, step.order.due, step.events) == (True, None, ())
 
 
@@ -179,7 +192,7 @@ def test_progress_is_kept_when_the_ca_fails_halfway() -> None:
 def test_refused_response_that_the_ca_has_already_counts_as_sent(seen: tuple[str, str]) -> None:
     ca = Ca(authorizations={"z1": authorization_resource(*seen)}, response=refusal("malformed", 400))
     step = advance(order(OrderStatus.PENDING, authorization(**RESPONDED)), ca)
-    assert (issuance.unsent(step.order), step.interrupted) == (False, None)
+    assert (validation.unsent(step.order), step.interrupted) == (False, None)
 
 
 def test_refused_response_that_the_ca_does_not_have_interrupts() -> None:
@@ -228,14 +241,14 @@ def test_order_past_its_expiry_goes_on_where_the_ca_went_on(status: str) -> None
 def test_refreshing_sends_no_response_and_keeps_the_orders_time() -> None:
     ca = Ca(authorizations={"z1": authorization_resource("pending")})
     before = order(OrderStatus.PENDING, authorization(**RESPONDED), due=LATER)
-    step = issuance.refresh(before, cast(Client, ca), NOW)
-    assert (ca.asked, step.order.due, issuance.unsent(step.order)) == (["authorization z1"], LATER, True)
+    step = validation.refresh(before, cast(Client, ca), NOW)
+    assert (ca.asked, step.order.due, validation.unsent(step.order)) == (["authorization z1"], LATER, True)
 
 
 def test_refreshing_tells_its_caller_that_the_ca_cannot_be_asked() -> None:
     ca = Ca(authorizations={"z1": CaUnavailable("ill")})
     with pytest.raises(CaUnavailable):
-        issuance.refresh(order(OrderStatus.PENDING, authorization()), cast(Client, ca), NOW)
+        validation.refresh(order(OrderStatus.PENDING, authorization()), cast(Client, ca), NOW)
 
 
 # ready → processing → valid
@@ -304,8 +317,8 @@ def test_ended_order_is_left_alone(status: OrderStatus) -> None:
 
 
 def test_passing_fault_delays_and_counts() -> None:
-    first = issuance.refused(order(OrderStatus.NEW), CaUnavailable("ill"), NOW, 1.0)
-    second = issuance.refused(first.order, CaUnavailable("ill"), NOW, 1.0)
+    first = outcome.refused(order(OrderStatus.NEW), CaUnavailable("ill"), NOW, 1.0)
+    second = outcome.refused(first.order, CaUnavailable("ill"), NOW, 1.0)
     assert second.order.delay == Delay(
         Problem({"type": "urn:certwright:unavailable", "detail": "ill"}), second.order.due or NOW, 2
     )
@@ -315,7 +328,7 @@ def test_passing_fault_delays_and_counts() -> None:
 
 def test_retry_after_longer_than_the_backoff_is_kept() -> None:
     error = CaUnavailable("ill", retry_after=LATER)
-    assert issuance.refused(order(OrderStatus.NEW), error, NOW, 1.0).order.due == LATER
+    assert outcome.refused(order(OrderStatus.NEW), error, NOW, 1.0).order.due == LATER
 
 
 @pytest.mark.parametrize(
@@ -323,7 +336,7 @@ def test_retry_after_longer_than_the_backoff_is_kept() -> None:
     [(1, 1.0, 1), (1, 0.0, 0.5), (2, 1.0, 2), (4, 1.0, 8), (12, 1.0, 2048), (13, 1.0, 3600), (10**6, 0.0, 1800)],
 )
 def test_backoff_doubles_up_to_an_hour(attempts: int, jitter: float, seconds: float) -> None:
-    assert issuance.backoff(attempts, jitter) == timedelta(seconds=seconds)
+    assert outcome.backoff(attempts, jitter) == timedelta(seconds=seconds)
 
 
 def test_several_failed_names_become_one_problem_with_subproblems() -> None:
@@ -331,7 +344,7 @@ def test_several_failed_names_become_one_problem_with_subproblems() -> None:
         replace(authorization(1, error=Problem({"type": "dns", "detail": "NXDOMAIN"})), wildcard=True),
         replace(authorization(2), status=AuthorizationStatus.INVALID),
     ]
-    problem = issuance.failure(failed)
+    problem = validation.failure(failed)
     assert problem.detail == "2 of the order's names could not be validated"
     assert [s["identifier"]["value"] for s in problem.subproblems] == ["*.n1.example", "n2.example"]
     assert problem.subproblems[0]["detail"] == "NXDOMAIN"
@@ -345,8 +358,8 @@ def test_responses_given_meanwhile_are_adopted() -> None:
     fresh = replace(
         order(OrderStatus.PENDING, authorization(1, **RESPONDED), authorization(2, **RESPONDED)), version=7, due=LATER
     )
-    assert issuance.only_responded(before, fresh)
-    adopted = issuance.adopt_responses(before, fresh)
+    assert validation.only_responded(before, fresh)
+    adopted = validation.adopt_responses(before, fresh)
     assert (adopted.version, adopted.due) == (7, LATER)
     assert [(c.responded, c.sent) for _, c in adopted.challenges] == [(True, True), (True, False)]
 
@@ -362,16 +375,101 @@ def change_delay(order: Order) -> Order:
 @pytest.mark.parametrize("change", [change_status, change_delay])
 def test_other_changes_are_not_taken_for_responses(change: Callable[[Order], Order]) -> None:
     before = order(OrderStatus.PENDING, authorization())
-    assert not issuance.only_responded(before, change(before))
+    assert not validation.only_responded(before, change(before))
 
 
 def test_what_the_ca_was_told_of_is_not_forgotten() -> None:
     known = order(OrderStatus.PENDING, authorization(1, **SENT), authorization(2))
     fresh = order(OrderStatus.PENDING, authorization(1, **RESPONDED), authorization(2, **RESPONDED))
-    assert [c.sent for _, c in issuance.adopt_sent(fresh, known).challenges] == [True, False]
+    assert [c.sent for _, c in validation.adopt_sent(fresh, known).challenges] == [True, False]
 
 
 def test_ended_step_keeps_no_time_when_it_adopts_responses() -> None:
     failed = order(OrderStatus.INVALID, authorization())
     fresh = order(OrderStatus.PENDING, authorization(**RESPONDED), due=LATER)
-    assert issuance.adopt_responses(failed, fresh).due is None
+    assert validation.adopt_responses(failed, fresh).due is None
+
+
+@dataclass
+class OneCa:
+    """As `authorities.Authorities`, with one CA."""
+
+    ca: Ca
+
+    def client(self, account: Account) -> Client:  # noqa: ARG002  every account is at this CA
+        return cast(Client, self.ca)
+
+
+LEASE = timedelta(seconds=90)
+
+
+@dataclass
+class Bench:
+    """A stored order of two names whose first response the CA was told of; `run` takes steps until there are none."""
+
+    store: Store
+    ca: Ca
+    stored: Order
+
+    def run(self) -> datetime | None:
+        authorities = cast(Authorities, OneCa(self.ca))
+        steps = Steps(self.store, authorities, clock=lambda: NOW, jitter=lambda: 1.0, lease=LEASE)
+        return steps.run(Work(self.stored))
+
+    def types(self) -> list[str]:
+        return [record.type for record in self.store.chain("t", "o")]
+
+    def save(self, changed: Order, *events: Event) -> None:
+        self.store.save(self.store.order("t", "o"), changed, events=events, actor=system("t"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    table = SqliteTable(tmp_path / "table.db", lambda: 0)
+    ids = iter(f"{n:06d}" for n in range(10**6))
+    store = Store(table, clock=lambda: NOW, new_id=lambda: next(ids))
+    account = Account("a", "t", "a@example.com", (), "ca", AccountStatus.VALID, "key", "thumbprint", NOW, NOW)
+    store.save(None, account, events=[], actor=system("t"))
+    pending = order(OrderStatus.PENDING, authorization(1, **SENT), authorization(2), due=NOW + LEASE)
+    valid = authorization_resource("valid", "valid", identifier="n1.example")
+    yield Bench(store, Ca(authorizations={"z1": valid}), store.save(None, pending, events=[], actor=system("t")))
+    table.close()
+
+
+def test_response_that_overtakes_a_step_is_sent_by_the_next_at_once(bench: Bench) -> None:
+    def respond() -> None:
+        both = (authorization(1, **SENT), authorization(2, **RESPONDED))
+        bench.save(replace(bench.stored, authorizations=both))
+
+    bench.ca.meanwhile = respond
+    when = bench.run()
+    assert bench.ca.asked == ["authorization z1", "challenge c2"]
+    assert when is not None
+    assert bench.types() == ["ChallengeValidated"]
+
+
+def test_what_another_saw_first_is_not_told_twice(bench: Bench) -> None:
+    def see() -> None:
+        first = replace(authorization(1, **{**SENT, "status": ChallengeStatus.VALID}), status=AuthorizationStatus.VALID)
+        seen = ChallengeValidated(
+            subject_id="o", account_id="a", challenge_id="o-1", identifier="n1.example", challenge_type="dns-01"
+        )
+        bench.save(replace(bench.stored, authorizations=(first, authorization(2))), seen)
+
+    bench.ca.meanwhile = see
+    bench.run()
+    assert bench.types() == ["ChallengeValidated"]
+    assert bench.store.order("t", "o").authorizations[0].status is AuthorizationStatus.VALID
+
+
+def test_cancelled_order_is_not_brought_back_by_the_step_that_was_under_way(bench: Bench) -> None:
+    bench.ca.meanwhile = lambda: bench.save(replace(bench.stored, status=OrderStatus.INVALID, due=None))
+    assert bench.run() is None
+    assert (bench.store.order("t", "o").status, bench.types()) == (OrderStatus.INVALID, [])
+
+
+def test_step_that_waited_beyond_its_lease_is_not_taken_when_another_has_the_order(bench: Bench) -> None:
+    bench.stored = replace(bench.stored, due=NOW)
+    bench.store.claim(bench.store.order("t", "o"), NOW + LEASE)
+    assert bench.run() is None
+    assert bench.ca.asked == []

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import logging
 import resource
 import socket as network
 import threading
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from certwright.api.context import Patience
 from certwright.config import Settings
 from certwright.local.app import utc_now
 from certwright.local.server import MAX_MESSAGE
+from certwright.local.sockets import allow_many_sockets
 from certwright.model import Role
 from certwright.steps import system
 from tests.support.house import House, await_true
@@ -65,6 +67,13 @@ def tokens(world: House, issuer: Issuer) -> dict[str, str]:
         "session": session(issuer, minutes=5),
         "expired": session(issuer, minutes=-5),
     }
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_logged_as_an_error(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What clients do wrong is no error of the server's."""
+    yield
+    assert [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.ERROR] == []
 
 
 def session(issuer: Issuer, **lasts: float) -> str:
@@ -170,6 +179,27 @@ def test_octets_that_are_no_frames_end_their_own_connection_alone(world: House) 
         assert good.execute("{ __typename }") == {"data": {"__typename": "Query"}}
 
 
+def test_clients_that_vanish_amid_their_streams_hurt_nobody(world: House) -> None:
+    before = world.app.broadcast.listening
+    with Socket(world.ws_url) as good:
+        good.init(world.operator)
+        good.subscribe("1", NEWS)
+        vanishing = [Socket(world.ws_url) for _ in range(20)]
+        for socket in vanishing:
+            socket.init(world.operator)
+            socket.subscribe("1", NEWS)
+        await_true(lambda: world.app.broadcast.listening == before + 21)
+        news = threading.Thread(target=lambda: [world.token(f"n{n}", Role.VIEWER) for n in range(30)])
+        news.start()
+        for socket in vanishing:
+            socket.vanish()
+        news.join()
+        assert [good.get()["payload"]["data"]["auditEvents"]["type"] for _ in range(30)] == ["TokenCreated"] * 30
+        await_true(lambda: world.app.broadcast.listening == before + 1)
+    for socket in vanishing:
+        socket.close()
+
+
 def test_ended_subscriptions_and_sockets_leave_no_listener(world: House) -> None:
     before = world.app.broadcast.listening
     with Socket(world.ws_url) as socket:
@@ -183,19 +213,20 @@ def test_ended_subscriptions_and_sockets_leave_no_listener(world: House) -> None
 
 
 def test_client_that_does_not_read_is_dropped_and_hurts_nobody(tmp_path: Path) -> None:
-    with House(tmp_path, patience=Patience(stall=1)) as house, Socket(house.ws_url) as good:
+    with House(tmp_path, patience=Patience(stall=1)) as house, Socket(house.ws_url) as good, ExitStack() as stack:
         good.init(house.operator)
         good.subscribe("1", NEWS)
-        with Socket(house.ws_url, reads=False) as stalled:
-            stalled.send({"type": "connection_init", "payload": {"authorization": f"Bearer {house.operator}"}})
-            stalled.send(subscribe({"query": NEWS}).message)
-            await_true(lambda: house.app.broadcast.listening == 2)
-            flood = threading.Thread(target=ping, args=(stalled,))
-            flood.start()
-            house.token("news", Role.VIEWER)
-            assert good.payloads("TokenCreated") == [{"auditEvents": {"type": "TokenCreated"}}]
-            await_true(lambda: house.app.broadcast.listening == 1)
-        flood.join()
+        stalled = stack.enter_context(Socket(house.ws_url, reads=False))
+        stalled.send({"type": "connection_init", "payload": {"authorization": f"Bearer {house.operator}"}})
+        stalled.send(subscribe({"query": NEWS}).message)
+        await_true(lambda: house.app.broadcast.listening == 2)
+        flood = threading.Thread(target=ping, args=(stalled,))
+        flood.start()
+        stack.callback(flood.join)
+        stack.callback(stalled.vanish)
+        house.token("news", Role.VIEWER)
+        assert good.payloads("TokenCreated") == [{"auditEvents": {"type": "TokenCreated"}}]
+        await_true(lambda: house.app.broadcast.listening == 1)
 
 
 def ping(socket: Socket) -> None:
@@ -205,7 +236,9 @@ def ping(socket: Socket) -> None:
 
 
 def test_thousand_sockets_at_once(world: House) -> None:
-    allow_files(5000)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, most), most))
+    allow_many_sockets()  # Both ends of every socket are in this process.
     before = world.app.broadcast.listening
 
     async def converse() -> list[str]:
@@ -228,9 +261,3 @@ async def open_stream(house: House, stack: AsyncExitStack) -> ClientConnection:
     await socket.recv()
     await socket.send(json.dumps(subscribe({"query": NEWS}).message))
     return socket
-
-
-def allow_files(number: int) -> None:
-    """Both ends of every socket are in this process."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, number), hard), hard))

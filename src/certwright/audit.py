@@ -1,6 +1,6 @@
 """The audit trail: what is refused and fails is written down too, and what is written can be proved untouched."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -54,32 +54,70 @@ class Verdict:
     faults: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What of a record makes the chain; `intact` says that its hash is the one of its content."""
+
+    sequence: int
+    type: str
+    hash: str
+    previous_hash: str | None
+    intact: bool
+
+
+def link(record: events.Record) -> Link:
+    intact = record.hash == events.digest(record)
+    return Link(record.sequence, record.type, record.hash, record.previous_hash, intact)
+
+
 def verify(store: Store) -> Verdict:
     """Read every chain of every tenant and recompute it: numbers without a gap, hashes that match and link."""
     verdict = Verdict()
     for tenant in store.tenants():
         for subject_id in store.subjects(tenant):
-            verdict.chains += 1
-            verdict.faults += _chain_faults(store, tenant, subject_id, verdict)
+            _verify_chain(tenant, subject_id, map(link, store.chain(tenant, subject_id)), verdict)
         verdict.faults += _uncovered(store, tenant)
     return verdict
 
 
-def _chain_faults(store: Store, tenant: str, subject_id: str | None, verdict: Verdict) -> Iterator[str]:
-    previous: events.Record | None = None
-    for record in store.chain(tenant, subject_id):
+def verify_archive(records: Iterable[events.Record]) -> Verdict:
+    """The same for records in any order, each there once or more often, as an archive holds them.
+
+    An archive knows nothing of objects: that the newest records of a chain are missing, it cannot tell.
+    """
+    verdict = Verdict()
+    chains: dict[tuple[str, str | None], dict[int, Link]] = {}
+    for record in records:
+        known = chains.setdefault((record.tenant, record.subject_id), {})
+        found = link(record)
+        if known.setdefault(record.sequence, found) != found:
+            place = _place(record.tenant, record.subject_id, found)
+            verdict.faults.append(f"{place}: is there twice, with different contents")
+    for (tenant, subject_id), links in sorted(chains.items(), key=str):
+        _verify_chain(tenant, subject_id, [links[sequence] for sequence in sorted(links)], verdict)
+    return verdict
+
+
+def _verify_chain(tenant: str, subject_id: str | None, links: Iterable[Link], verdict: Verdict) -> None:
+    verdict.chains += 1
+    previous: Link | None = None
+    for this in links:
         verdict.records += 1
-        place = f"{tenant}: record {record.sequence} ({record.type}) about {subject_id or 'the tenant'}"
+        place = _place(tenant, subject_id, this)
         expected = previous.sequence + 1 if previous else 1
-        if record.sequence != expected:
-            yield f"{place}: records {expected} to {record.sequence - 1} are missing"
-        elif record.previous_hash != (previous.hash if previous else None):
-            yield f"{place}: does not follow from the record before it"
-        if record.hash != events.digest(record):
-            yield f"{place}: was changed after it was written"
-        previous = record
+        if this.sequence != expected:
+            verdict.faults.append(f"{place}: records {expected} to {this.sequence - 1} are missing")
+        elif this.previous_hash != (previous.hash if previous else None):
+            verdict.faults.append(f"{place}: does not follow from the record before it")
+        if not this.intact:
+            verdict.faults.append(f"{place}: was changed after it was written")
+        previous = this
     if previous is None:
-        yield f"{tenant}: there is no chain about {subject_id or 'the tenant'}"
+        verdict.faults.append(f"{tenant}: there is no chain about {subject_id or 'the tenant'}")
+
+
+def _place(tenant: str, subject_id: str | None, link: Link) -> str:
+    return f"{tenant}: record {link.sequence} ({link.type}) about {subject_id or 'the tenant'}"
 
 
 def _uncovered(store: Store, tenant: str) -> Iterator[str]:

@@ -53,6 +53,9 @@ SETTINGS = {
 }
 """Every setting; the README's table is tested against it."""
 
+TALKATIVE = ("acme", "urllib3", "botocore", "requests")
+"""Libraries whose loggers are held at WARNING: what they log at DEBUG holds request bodies."""
+
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 

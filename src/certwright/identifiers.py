@@ -7,6 +7,7 @@ Names become A-labels (IDNA 2008 after the UTS #46 mapping), lower case, in the 
 import functools
 import ipaddress
 import re
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -182,10 +183,19 @@ def _refuse_ip(text: str) -> None:
 
 
 @functools.cache  # constant data of a package, but 50 ms to read: not at import, and not twice
-def _icann_suffixes() -> "PublicSuffixList":
+def _read_icann_suffixes() -> "PublicSuffixList":
     from publicsuffixlist import PublicSuffixList
 
     return PublicSuffixList(only_icann=True, accept_unknown=False)
+
+
+_reading = threading.Lock()
+
+
+def _icann_suffixes() -> "PublicSuffixList":
+    """Read once: `cache` alone would let every thread that comes while it is being read read it as well."""
+    with _reading:
+        return _read_icann_suffixes()
 
 
 def _refuse_public_suffix(name: str) -> None:

@@ -35,6 +35,9 @@ COUNT_SHARDS = 8
 COVERED = "~covered"
 """The attribute of an entity's item that holds the number of the last record committed with it."""
 
+COMMITTED = "~committed"
+"""The attribute of a record's item that says what kind of entity was committed with it, as its subject."""
+
 
 @dataclass(frozen=True)
 class Idempotency:
@@ -46,7 +49,7 @@ class Idempotency:
 
 
 KINDS: dict[type[Any], str] = {Account: "account", Order: "order", Certificate: "certificate", ApiToken: "token"}
-_KEY_FIELDS = frozenset({"id", "tenant", "version", "due"})
+_KEY_FIELDS = frozenset({"id", "tenant", "version", "covered", "due"})
 
 
 def item(entity: Entity) -> Item:
@@ -55,10 +58,11 @@ def item(entity: Entity) -> Item:
         attributes = codec.pack(entity, leave_out=_KEY_FIELDS - {"tenant"})
         return Item(pk="token", sk=entity.id, attributes=attributes, version=entity.version)
     due = getattr(entity, "due", None)
+    covered = {COVERED: entity.covered} if entity.covered else {}
     return Item(
         pk=f"{entity.tenant}#{KINDS[type(entity)]}",
         sk=entity.id,
-        attributes=codec.pack(entity, leave_out=_KEY_FIELDS),
+        attributes={**codec.pack(entity, leave_out=_KEY_FIELDS), **covered},
         version=entity.version,
         index=(f"{entity.tenant}#order#{entity.account_id}", entity.id) if isinstance(entity, Order) else None,
         due=None if due is None else codec.microseconds(due) // 1000,
@@ -69,19 +73,19 @@ def entity(cls: type[E], item: Item) -> E:
     others: dict[str, Any] = {"id": item.sk, "version": item.version}
     if cls is not ApiToken:
         others["tenant"] = item.pk.rpartition("#")[0]
+        others["covered"] = item.attributes.get(COVERED, 0)
     if item.due is not None:
         others["due"] = codec.moment(item.due * 1000)
     return codec.unpack(cls, item.attributes, **others)
 
 
-def entity_operation(change: Change, covered: int) -> Operation:
-    """The write of a changed entity; `covered` is the number of the last record committed with it, 0 for none."""
+def entity_operation(change: Change) -> Operation:
+    """The write of a changed entity."""
     before, after = change
     if after is None:
         assert before is not None, "a change has a before or an after"  # noqa: S101
         return Delete(*item(before).key, before.version)
-    put = item(replace(after, version=before.version if before else 0))
-    return Put(replace(put, attributes={**put.attributes, COVERED: covered}) if covered else put)
+    return Put(item(replace(after, version=before.version if before else 0)))
 
 
 def link_operations(change: Change) -> Iterator[Operation]:
@@ -158,12 +162,14 @@ def chain_pk(tenant: str, subject_id: str | None) -> str:
 _RECORD_KEY_FIELDS = frozenset({"tenant", "sequence"})
 
 
-def record_put(record: Record) -> Operation:
+def record_put(record: Record, subject: Entity | None) -> Operation:
+    """`subject` is the entity that is committed with the record and that it is about, None where there is none."""
+    committed = {COMMITTED: KINDS[type(subject)]} if subject else {}
     return Put(
         Item(
             pk=chain_pk(record.tenant, record.subject_id),
             sk=f"{record.sequence:012d}",
-            attributes=codec.pack(record, leave_out=_RECORD_KEY_FIELDS),
+            attributes={**codec.pack(record, leave_out=_RECORD_KEY_FIELDS), **committed},
             index=(f"{record.tenant}#event", record.id),
         )
     )

@@ -1,7 +1,7 @@
 """What Certwright keeps, as frozen values. The words are RFC 8555's; a status enum's value is its wire token.
 
-Times are timezone-aware UTC datetimes. Ids are opaque and time-ordered (ULID). `version` belongs to the store:
-it is the version that was read, and what a commit compares with.
+Times are timezone-aware UTC datetimes. Ids are opaque and time-ordered (ULID). `version` and `covered` belong to the
+store: the version that was read, which a commit compares with, and the number of the last record committed with it.
 """
 
 import enum
@@ -32,10 +32,14 @@ class Actor:
 
 @dataclass(frozen=True)
 class Session:
-    """An actor as signed in by one credential; `expires_at` is when that credential ends, None when it does not."""
+    """An actor as signed in by one credential; `expires_at` is when that credential ends, None when it does not.
+
+    `token_id` is the API token's, None for other credentials.
+    """
 
     actor: Actor
     expires_at: datetime | None = None
+    token_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ class Account:
     attempts: int = 0
     due: datetime | None = None
     version: int = 0
+    covered: int = field(default=0, compare=False)
 
 
 class OrderStatus(enum.StrEnum):
@@ -218,6 +223,7 @@ class Order:
     certificate_id: str | None = None
     due: datetime | None = None
     version: int = 0
+    covered: int = field(default=0, compare=False)
 
     @property
     def challenges(self) -> list[tuple[Authorization, Challenge]]:
@@ -250,6 +256,7 @@ class Certificate:
     sealed_key: str | None = None
     revoked_at: datetime | None = None
     version: int = 0
+    covered: int = field(default=0, compare=False)
 
     def status(self, now: datetime) -> CertificateStatus:
         if self.revoked_at is not None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from certwright.config import Settings
 from certwright.errors import InvalidInput, Unauthenticated, Unavailable
 from certwright.model import Actor, Role, Session
 
@@ -92,6 +93,20 @@ class Oidc:
         self._roles = ROLES if role_map is None else role_map
         self._clock = clock
         self._keys = _KeySet(issuer, fetch, clock)
+
+    @classmethod
+    def configured(cls, settings: Settings, clock: Callable[[], datetime]) -> "Oidc | None":
+        """As the settings say; None where they name no issuer."""
+        if not settings.oidc_issuer:
+            return None
+        return cls(
+            settings.oidc_issuer,
+            settings.oidc_audience,
+            tenant_claim=settings.oidc_tenant_claim,
+            role_claim=settings.oidc_role_claim,
+            name_claim=settings.oidc_name_claim,
+            clock=clock,
+        )
 
     def authenticate(self, token: str) -> Session:
         """The session of a token's bearer, which ends with the token.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 _FIRST_GUESS = 0.05
-_SHORTEST, _LONGEST = 0.02, 10.0
-_LEARNING, _FORGETTING = 0.3, 0.9
+_SHORTEST, _LONGEST = 0.002, 10.0
+_LEARNING, _FORGETTING = 0.3, 0.97
 
 
 @dataclass

@@ -7,8 +7,8 @@ from datetime import datetime
 from certwright.ca.client import Client
 from certwright.ca.problems import CaError
 from certwright.events import AccountDelayed, AccountRegistered, Event
-from certwright.issuance import backoff
 from certwright.model import Account, AccountStatus
+from certwright.outcome import backoff
 
 
 def register(account: Account, client: Client, binding: tuple[str, str] | None, now: datetime) -> tuple[Account, Event]:

@@ -1,4 +1,7 @@
-"""The sealing of what must stay secret: account keys, certificate keys, credentials."""
+"""The sealing of what must stay secret: account keys, certificate keys, credentials.
+
+The cryptography library is imported with the first secret: the API's cold path does without it.
+"""
 
 import base64
 import hashlib
@@ -11,10 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from certwright.errors import CertwrightError
+
+_KEY_OCTETS = 32
 
 
 class SealBroken(CertwrightError):
@@ -48,12 +50,17 @@ class LocalSealer:
         self._key: bytes | None = None
 
     def seal(self, plaintext: bytes, context: Mapping[str, str]) -> str:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         key, nonce = self._load(make=True), secrets.token_bytes(12)
         header = _header(key)
         ciphertext = AESGCM(key).encrypt(nonce, plaintext, _associated_data(header, context))
         return header + base64.urlsafe_b64encode(nonce + ciphertext).decode("ascii")
 
     def open(self, sealed: str, context: Mapping[str, str]) -> bytes:
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         key = self._load()
         header = _header(key)
         if not sealed.startswith(header):
@@ -86,7 +93,7 @@ def _make_key_file(path: Path) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "wb") as file:
-            file.write(AESGCM.generate_key(256))
+            file.write(secrets.token_bytes(_KEY_OCTETS))
             file.flush()
             os.fsync(descriptor)
         with suppress(FileExistsError):
@@ -104,11 +111,11 @@ def _read_key_file(path: Path) -> bytes:
     try:
         with open(path, "rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            key = file.read(33)
+            key = file.read(_KEY_OCTETS + 1)
     except OSError as error:
         raise KeyFileRefused(f"the key file {path} cannot be read ({error.strerror}): restore it") from None
     if mode & 0o077:
         raise KeyFileRefused(f"the key file {path} is open to others (mode {mode:04o}): chmod 600 it")
-    if len(key) != 32:
+    if len(key) != _KEY_OCTETS:
         raise KeyFileRefused(f"the key file {path} does not hold exactly 32 octets: restore it from its backup")
     return key

@@ -1,7 +1,7 @@
 """Runs the steps of one job, an order or an account, and commits each of them.
 
-While a job is worked on it stays due at the end of a lease, which every commit renews. Waits shorter than the lease are
-the worker's to time; longer ones are left to the due index.
+While a job is worked on it stays due at the end of a lease, which every commit renews. Short waits are the worker's to
+time; longer ones are left to the due index.
 """
 
 import logging
@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias, cast
 
-from certwright import issuance, registration
+from certwright import issuance, outcome, registration, validation
 from certwright.authorities import Authorities
 from certwright.ca.problems import CaError
 from certwright.challenges.preparation import key_authorization
 from certwright.errors import CertwrightError, Conflict
 from certwright.events import AccountRefused
-from certwright.issuance import Step
 from certwright.items import Change
 from certwright.keys import MismatchedCertificate
 from certwright.model import Account, Actor, Order, OrderStatus, Problem, Role
+from certwright.outcome import Step
 from certwright.pace import Pace, Watch
 from certwright.store import Store
 
@@ -56,13 +56,14 @@ class Work:
         news = self.news
         if news is not None and news.version > self.job.version:
             both_orders = isinstance(news, Order) and isinstance(self.job, Order)
-            self.job = issuance.adopt_sent(cast(Order, news), cast(Order, self.job)) if both_orders else news
+            self.job = validation.adopt_sent(cast(Order, news), cast(Order, self.job)) if both_orders else news
 
 
 class Steps:
     """Safe from any thread, for different jobs; one job is run by one thread at a time.
 
-    `lease` must be longer than a CA may take to answer.
+    `lease` must be longer than a CA may take to answer. Waits shorter than `hold` (half a lease) are the worker's to
+    time; longer ones are left to the due index.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class Steps:
         clock: Callable[[], datetime],
         jitter: Callable[[], float],
         lease: timedelta,
+        hold: timedelta | None = None,
     ) -> None:
         self._store = store
         self._authorities = authorities
         self._clock = clock
         self._jitter = jitter
         self._lease = lease
+        self._hold = lease / 2 if hold is None else hold
         self._pace = Pace()
         self.stopping = False
 
@@ -104,12 +107,12 @@ class Steps:
             logger.info("account %s was refused: %s", work.job.id, error)
         return None
 
-    def give_back(self, work: Work) -> None:
-        """Make leased work due at once, for whoever comes next."""
+    def give_back(self, work: Work, when: datetime | None = None) -> None:
+        """Make leased work due at `when`, or at once, for whoever comes next."""
         work.take_news()
         if self._is_leased(work.job, self._clock()):
             with suppress(Conflict):
-                self._store.claim(work.job, self._clock())
+                self._store.claim(work.job, when or self._clock())
 
     def _is_leased(self, job: Job, now: datetime) -> bool:
         """Whether the lease of a job that this process holds will last for a while."""
@@ -138,7 +141,7 @@ class Steps:
         if order.delay is not None:
             return order  # The CA is not to be asked now.
         account = self._store.account(order.tenant, order.account_id)
-        step = issuance.refresh(order, self._authorities.client(account), self._clock())
+        step = validation.refresh(order, self._authorities.client(account), self._clock())
         return self._write(order, step, account.key_thumbprint)
 
     def _issue(self, work: Work) -> datetime | None:
@@ -160,40 +163,40 @@ class Steps:
             client = self._authorities.client(account)
             step = issuance.advance(order, client, now, new_id=self._store.new_id, resumed=resumed)
         except CaError as error:
-            return issuance.refused(order, error, self._clock(), self._jitter())
+            return outcome.refused(order, error, self._clock(), self._jitter())
         except MismatchedCertificate as error:
             problem = Problem({"type": "urn:certwright:mismatchedCertificate", "detail": error.message})
-            return issuance.fail(order, problem, now)
+            return outcome.fail(order, problem, now)
         except CertwrightError as error:
             logger.error("order %s cannot go on: %s", order.id, error.message)
-            return issuance.hindered(order, error, now + _RETRY_OWN_FAULT, now)
+            return outcome.hindered(order, error, now + _RETRY_OWN_FAULT, now)
         if step.interrupted is None:
             return step
-        after = issuance.refused(step.order, step.interrupted, self._clock(), self._jitter())
+        after = outcome.refused(step.order, step.interrupted, self._clock(), self._jitter())
         return replace(after, events=(*step.events, *after.events))
 
     def _settle(self, work: Work, step: Step, thumbprint: str) -> datetime | None:
         """Commit a step where there is something to commit; return when to go on, None when it is not ours any more."""
         before, now = _order(work), self._clock()
         when = self._look_again(work, step, now)
-        held = when is not None and when - now < self._lease / 2
+        held = when is not None and when - now < self._hold
         due = (now if self.stopping else now + self._lease) if held else when
         if held and self._is_leased(before, now) and not _differs(before, step):
             work.job = replace(step.order, due=before.due)
         else:
             committed = self._commit(before, replace(step, order=replace(step.order, due=due)), thumbprint)
             if committed is None:
-                work.job = issuance.adopt_sent(self._store.order(before.tenant, before.id), step.order)
+                work.job = validation.adopt_sent(self._store.order(before.tenant, before.id), step.order)
                 return now
             work.job = committed
-        if issuance.unsent(_order(work)) and _order(work).delay is None and not _order(work).status.is_final:
+        if validation.unsent(_order(work)) and _order(work).delay is None and not _order(work).status.is_final:
             return now  # A response overtook the step, and was committed with it; what follows is ours.
         return when if held else None
 
     def _look_again(self, work: Work, step: Step, now: datetime) -> datetime | None:
         """When to go on; where the CA is at work and named no time, it is looked at when it was done before."""
         order = _order(work)
-        told = order.status is OrderStatus.PENDING and issuance.unsent(order)
+        told = order.status is OrderStatus.PENDING and validation.unsent(order)
         if work.watch and (not step.polls or step.order.status is not order.status):
             if step.order.delay is None:
                 self._pace.done((order.acme_server, order.status), work.watch, now)
@@ -216,10 +219,10 @@ class Steps:
             fresh = self._store.order(before.tenant, before.id)
             if fresh.status is not before.status or fresh.status is not OrderStatus.PENDING:
                 raise
-            if not issuance.only_responded(before, fresh):
+            if not validation.only_responded(before, fresh):
                 return None
-            adopted = replace(step, order=issuance.adopt_responses(step.order, fresh))
-            return self._commit(issuance.adopt_sent(fresh, before), adopted, thumbprint)
+            adopted = replace(step, order=validation.adopt_responses(step.order, fresh))
+            return self._commit(validation.adopt_sent(fresh, before), adopted, thumbprint)
 
     def _write(self, before: Order, step: Step, thumbprint: str) -> Order:
         changes: list[Change] = [(before, step.order), *([(None, step.certificate)] if step.certificate else [])]
@@ -238,7 +241,7 @@ def _order(work: Work) -> Order:
 
 def _differs(before: Order, step: Step) -> bool:
     """Whether a step has something to commit. What the CA was told of is not: it can be told again."""
-    now, then = step.order, issuance.adopt_sent(before, step.order)
+    now, then = step.order, validation.adopt_sent(before, step.order)
     changed = (now.status, now.delay, now.authorizations) != (then.status, then.delay, then.authorizations)
     return changed or bool(step.events)
 

@@ -24,10 +24,14 @@ _HEAD_RETRIES = 30
 
 @dataclass(frozen=True)
 class Notice:
-    """What subscribers are told after a commit: an event's record, and the entity that it is about as it then stood."""
+    """What subscribers are told after a commit: an event's record, and the entity that it is about as it then stood.
+
+    Of several about the same commit of an entity, the last one is `final`. One that is not has been overtaken.
+    """
 
     record: Record
     entity: Entity | None
+    final: bool = True
 
 
 class Repeated(Exception):
@@ -81,9 +85,9 @@ class Store:
         room = MAX_OPERATIONS - len(changes) - len(events)
         records = self._write(changes, _fitting(operations, room, self._table), events, actor, idempotency)
         self._tenants.add(actor.tenant)
-        stored = tuple(_stored(before, after) for before, after in changes)
-        by_id = {entity.id: entity for entity in stored if entity is not None}
-        self._publish([Notice(r, by_id.get(r.subject_id or "")) for r in records])
+        stored = tuple(_stored(*_covered(change, records)) for change in changes)
+        by_id = _by_id(stored)
+        self._publish([_notice(r, by_id.get(r.subject_id or "")) for r in records])
         return stored
 
     def save(
@@ -110,9 +114,11 @@ class Store:
     ) -> list[Record]:
         for _ in range(_HEAD_RETRIES):
             records = self._chain(events, actor)
-            entities = [items.entity_operation(change, _covering(change, records)) for change in changes]
+            entities = [items.entity_operation(_covered(change, records)) for change in changes]
+            by_id = _by_id(after for _, after in changes)
+            puts = [items.record_put(r, by_id.get(r.subject_id or "")) for r in records]
             try:
-                self._table.write([*entities, *operations, *(items.record_put(r) for r in records)])
+                self._table.write([*entities, *operations, *puts])
             except ExpectationFailed as failure:
                 if "#event#" in failure.key[0]:
                     continue  # Another event about the same subject was first: take the place after it.
@@ -314,10 +320,21 @@ def _stored(before: Entity | None, after: Entity | None) -> Entity | None:
     return None if after is None else replace(after, version=(before.version if before else 0) + 1)
 
 
-def _covering(change: Change, records: Sequence[Record]) -> int:
-    """The number of the last record about the changed entity that is committed with it, 0 when there is none."""
-    entity = change[1] or change[0]
-    return max((r.sequence for r in records if entity and r.subject_id == entity.id), default=0)
+def _by_id(entities: Iterable[Entity | None]) -> dict[str, Entity]:
+    return {entity.id: entity for entity in entities if entity is not None}
+
+
+def _covered(change: Change, records: Sequence[Record]) -> Change:
+    """The change, with the number of the last record about the entity that is committed with it."""
+    before, after = change
+    if after is None or isinstance(after, ApiToken):
+        return change
+    covered = max((r.sequence for r in records if r.subject_id == after.id), default=after.covered)
+    return before, replace(after, covered=covered)
+
+
+def _notice(record: Record, entity: Entity | None) -> Notice:
+    return Notice(record, entity, final=getattr(entity, "covered", record.sequence) == record.sequence)
 
 
 def _fitting(operations: list[Operation], room: int, table: Table) -> list[Operation]:

@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import dashboard, issuance
+from tests.bench import dashboard, delivery, issuance, memory
 from tests.bench.table import Row, machine, markdown
 
 BENCHES: dict[str, Callable[..., list[Row]]] = {
     "issuance": issuance.measure,
     "dashboard": dashboard.measure,
+    "delivery": delivery.measure,
+    "memory": memory.measure,
 }
 
 

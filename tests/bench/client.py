@@ -5,8 +5,9 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPConnection
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 IDLE_SECONDS = 3
@@ -32,10 +33,7 @@ class Client:
         assert not answer.get("errors"), answer
         return dict(answer["data"])
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._connection.close()
 
 
@@ -84,7 +82,7 @@ class _Lane(asyncio.Protocol):
         head, _, body = self._received.partition(b"\r\n\r\n")
         if len(body) < _length(head):
             return
-        assert head.startswith(b"HTTP/1.1 200") and body.startswith(b'{"data"'), self._received
+        assert (head[:12], body[:7]) == (b"HTTP/1.1 200", b'{"data"'), self._received
         now = time.perf_counter()
         self.latencies.append(now - self._sent_at)
         self._received = b""
@@ -113,11 +111,10 @@ def rate(call: Call, *, connections: int, seconds: float) -> float:
 
 async def _rate(call: Call, connections: int, seconds: float) -> float:
     loop = asyncio.get_running_loop()
-    address = urlsplit(call.url)
     start = time.perf_counter()
     lanes = [_Lane(call.encode(), start + seconds, loop.create_future()) for _ in range(connections)]
     for lane in lanes:
-        await loop.create_connection(lambda lane=lane: lane, address.hostname, address.port)  # type: ignore[misc]  # mypy has no type for a lambda with a default
+        await loop.create_connection(partial(_itself, lane), *_address(call))
     await asyncio.gather(*(lane.done for lane in lanes))
     return sum(len(lane.latencies) for lane in lanes) / (time.perf_counter() - start)
 
@@ -143,5 +140,10 @@ async def _latencies(calls: Sequence[Call], rounds: int) -> list[list[float]]:
     return taken
 
 
-def _address(call: Call) -> tuple[str | None, int | None]:
-    return urlsplit(call.url).hostname, urlsplit(call.url).port
+def _itself(lane: _Lane) -> _Lane:
+    return lane
+
+
+def _address(call: Call) -> tuple[str, int]:
+    address = urlsplit(call.url)
+    return str(address.hostname), address.port or 80

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -21,10 +21,8 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from certwright.ca.client import Ca, Client, load_key, thumbprint
-
 from certwright.ca.resources import OrderResource
 from certwright.challenges.preparation import dns01_value, key_authorization
-from certwright.ca.resources import OrderResource
 from certwright.keys import build_csr, csr_der, generate_account_key, generate_key
 from certwright.local.app import utc_now
 from certwright.model import KeyType
@@ -132,6 +130,7 @@ class Customer:
         self._service = service
         self._ca = ca
         self._local = threading.local()
+        self._clients: list[client.Client] = []
         self._ended: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
         self._account = self._create_account()
@@ -155,6 +154,7 @@ class Customer:
     def _graphql(self, query: str, **variables: Any) -> dict[str, Any]:
         if not hasattr(self._local, "client"):
             self._local.client = client.Client(self._service.url, self._service.token)
+            self._clients.append(self._local.client)
         data: dict[str, Any] = self._local.client.graphql(query, **variables)
         return data
 
@@ -191,11 +191,15 @@ class Customer:
     def __exit__(self, *_: object) -> None:
         self._connecting.__exit__(None, None, None)
         self._watch.join(WAIT_SECONDS)
+        for connection in self._clients:
+            connection.close()
 
 
 def _lone_rows(customer: Customer, ca: Pebble, count: int) -> list[Row]:
-    prompt = Prompt(ca)
-    pairs = [(customer.issue(f"ours{n}.lone.example"), prompt.issue(f"ca{n}.lone.example")) for n in range(count)]
+    names = [f"{n}.lone.example" for n in range(count)]
+    with closing(Ca(ca.directory_url, utc_now, ca_bundle=ca.ca_bundle)) as connections:
+        prompt = Prompt(ca, connections)
+        pairs = [(customer.issue(f"ours{name}"), prompt.issue(f"ca{name}")) for name in names]
     target = Target(1.5)
     rows = []
     for number, since in enumerate(("createOrder", "respondChallenge")):
@@ -208,10 +212,10 @@ def _lone_rows(customer: Customer, ca: Pebble, count: int) -> list[Row]:
 class Prompt:
     """How long the CA itself needs: a client that does nothing else and looks again at once."""
 
-    def __init__(self, ca: Pebble) -> None:
+    def __init__(self, ca: Pebble, connections: Ca) -> None:
         self._ca = ca
         self._key = load_key(generate_account_key())
-        self._client = Client(Ca(ca.directory_url, utc_now, ca_bundle=ca.ca_bundle), self._key)
+        self._client = Client(connections, self._key)
         self._client.new_account(["mailto:a@example.com"], terms_of_service_agreed=True)
 
     def issue(self, domain: str) -> tuple[float, float]:

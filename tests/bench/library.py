@@ -1,9 +1,9 @@
 """The floor of issuance: the loop over the `acme` library that anyone would write, which stores nothing."""
 
-import josepy as jose
 from acme import challenges, messages
 from acme.client import ClientNetwork, ClientV2
 from acme.crypto_util import make_csr
+from josepy.jwa import ES256
 
 from certwright.ca.client import load_key
 from certwright.keys import generate_account_key, generate_key
@@ -17,7 +17,7 @@ class Library:
     def __init__(self, ca: Pebble) -> None:
         self._ca = ca
         self._key = load_key(generate_account_key())
-        network = ClientNetwork(self._key, alg=jose.ES256, user_agent="bench")
+        network = ClientNetwork(self._key, alg=ES256, user_agent="bench")
         self._client = ClientV2(ClientV2.get_directory(ca.directory_url, network), network)
         contact = messages.NewRegistration.from_data(email="a@example.com", terms_of_service_agreed=True)
         self._client.new_account(contact)

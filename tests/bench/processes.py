@@ -126,7 +126,8 @@ class Bare(Server):
 
     def __init__(self, log: Path, message: str = "") -> None:
         super().__init__(["-m", "tests.bench.bare", message], log)
-        self.url = f"http://127.0.0.1:{self.ask()}"
+        self.port = int(self.ask())
+        self.url = f"http://127.0.0.1:{self.port}"
 
 
 def _is_up(url: str) -> bool:

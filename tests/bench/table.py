@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+TIMES = "\N{MULTIPLICATION SIGN}"
+
 
 @dataclass(frozen=True)
 class Target:
@@ -19,7 +21,7 @@ class Target:
         return value >= self.bound if self.at_least else value <= self.bound
 
     def __str__(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {self.bound:g}{'' if self.absolute else '×'}"
+        return f"{'≥' if self.at_least else '≤'} {self.bound:g}{'' if self.absolute else TIMES}"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Row:
         return None if self.target is None or judged is None else self.target.is_met(judged)
 
     def cells(self) -> list[str]:
-        ratio = "" if self.ratio is None else f"{self.ratio:.2f}×"
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}{TIMES}"
         verdict = {None: "", True: "", False: " (missed)"}[self.is_met]
         floor = "" if self.floor is None else _figure(self.floor, self.unit)
         return [self.what, _figure(self.ours, self.unit), floor, ratio, f"{self.target or ''}{verdict}"]

@@ -57,62 +57,17 @@ class GraphQLFailed(AssertionError):
         self.code = self.extensions.get("code")
 
 
-class House:
-    """A running service, with a token for each role in its tenant."""
+class Operations:
+    """What users do, through GraphQL over HTTP at a service that `post` reaches, with a token for each role."""
 
-    def __init__(
-        self,
-        directory: Path,
-        ca: AcmeServer | None = None,
-        *,
-        settings: Settings | None = None,
-        clock: Callable[[], datetime] = utc_now,
-        port: int | None = None,
-        patience: Patience | None = None,
-    ) -> None:
-        base = settings or Settings.read({}, directory / "data")
-        if ca is not None:
-            servers = (*base.acme_servers, ca.directory_url)
-            base = replace(base, acme_servers=servers, ca_bundle=ca.ca_bundle)
-        base.data_dir.mkdir(parents=True, exist_ok=True)
-        self.ca = ca
-        self.data_dir = base.data_dir
-        self.app = App(base, clock=clock, patience=patience)
-        self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.ws_url = f"ws://127.0.0.1:{self.port}/graphql"
-        self.viewer = self.token("viewer", Role.VIEWER)
-        self.operator = self.token("operator", Role.OPERATOR)
-        self.admin = self.token("admin", Role.ADMIN)
-        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
-        self._server = uvicorn.Server(server_config(self.app, "127.0.0.1", self.port))
-        self._thread = threading.Thread(target=self._server.run, name="house")
-
-    def start(self) -> None:
-        self._thread.start()
-        await_true(lambda: self._server.started or not self._thread.is_alive())
-        assert self._server.started
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(WAIT_SECONDS)
-        self.http.close()
-        assert not self._thread.is_alive()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.stop()
-
-    def token(self, name: str, role: Role, tenant: str = DEFAULT_TENANT) -> str:
-        return self.app.tokens.create(name, role, system(tenant))[1]
+    ca: AcmeServer | None
+    viewer: str
+    operator: str
+    admin: str
 
     def post(self, document: object, token: str | None, headers: dict[str, str] | None = None) -> httpx.Response:
         """One request to /graphql, as it is answered."""
-        authorization = {"authorization": f"Bearer {token}"} if token else {}
-        return self.http.post("/graphql", json=document, headers={**authorization, **(headers or {})})
+        raise NotImplementedError
 
     def graphql(self, query: str, token: str | None = None, **variables: Any) -> dict[str, Any]:
         """The `data` of an operation, by default an administrator's."""
@@ -126,10 +81,6 @@ class House:
         given = {"email": "a@example.com", "acmeServer": self.ca.directory_url, "termsOfServiceAgreed": True, **input}
         query = "mutation($i: CreateAccountInput!) { createAccount(input: $i) { id status url email contact } }"
         return dict(self.graphql(query, i=given)["createAccount"])
-
-    def fetch_account(self, account: Account) -> AccountResource:
-        """The account as its CA has it."""
-        return self.app.authorities.client(account).fetch_account()
 
     def create_order(self, account_id: str, *domains: str, **input: Any) -> dict[str, Any]:
         given = {"accountId": account_id, "domains": domains, **input}
@@ -194,6 +145,67 @@ class House:
     def audit_types(self, subject_id: str | None = None) -> list[str]:
         """Oldest first."""
         return [event["type"] for event in reversed(self.audit(subject_id))]
+
+
+class House(Operations):
+    """A running service, with a token for each role in its tenant."""
+
+    def __init__(
+        self,
+        directory: Path,
+        ca: AcmeServer | None = None,
+        *,
+        settings: Settings | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        port: int | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        base = settings or Settings.read({}, directory / "data")
+        if ca is not None:
+            servers = (*base.acme_servers, ca.directory_url)
+            base = replace(base, acme_servers=servers, ca_bundle=ca.ca_bundle)
+        base.data_dir.mkdir(parents=True, exist_ok=True)
+        self.ca = ca
+        self.data_dir = base.data_dir
+        self.app = App(base, clock=clock, patience=patience)
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}/graphql"
+        self.viewer = self.token("viewer", Role.VIEWER)
+        self.operator = self.token("operator", Role.OPERATOR)
+        self.admin = self.token("admin", Role.ADMIN)
+        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self._server = uvicorn.Server(server_config(self.app, "127.0.0.1", self.port))
+        self._thread = threading.Thread(target=self._server.run, name="house")
+
+    def start(self) -> None:
+        self._thread.start()
+        await_true(lambda: self._server.started or not self._thread.is_alive())
+        assert self._server.started
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(WAIT_SECONDS)
+        self.http.close()
+        assert not self._thread.is_alive()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    def token(self, name: str, role: Role, tenant: str = DEFAULT_TENANT) -> str:
+        return self.app.tokens.create(name, role, system(tenant))[1]
+
+    def post(self, document: object, token: str | None, headers: dict[str, str] | None = None) -> httpx.Response:
+        authorization = {"authorization": f"Bearer {token}"} if token else {}
+        return self.http.post("/graphql", json=document, headers={**authorization, **(headers or {})})
+
+    def fetch_account(self, account: Account) -> AccountResource:
+        """The account as its CA has it."""
+        return self.app.authorities.client(account).fetch_account()
 
 
 def await_true(condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:

@@ -9,9 +9,10 @@ with Socket(house.ws_url) as socket:
 
 import json
 import socket
+import struct
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -61,10 +62,10 @@ class Socket:
         self.send({"type": "connection_init", **payload})
         assert self.get() == {"type": "connection_ack"}
 
-    def subscribe(self, id: str, query: str, **variables: Any) -> None:
+    def subscribe(self, id: str, query: str, /, **variables: Any) -> None:
         self.send({"type": "subscribe", "id": id, "payload": {"query": query, "variables": variables}})
 
-    def execute(self, query: str, **variables: Any) -> dict[str, Any]:
+    def execute(self, query: str, /, **variables: Any) -> dict[str, Any]:
         """The payload of a query's or mutation's one answer."""
         self.subscribe("only", query, **variables)
         answer, completed = self.get(), self.get()
@@ -94,6 +95,13 @@ class Socket:
                 self._connection.recv(timeout=max(0, until - time.monotonic()))
             except ConnectionClosed as closed:
                 return closed.rcvd.code if closed.rcvd else 1006
+
+    def vanish(self) -> None:
+        """Break the connection without a word."""
+        broken = self._connection.socket
+        with suppress(OSError):  # It is broken already.
+            broken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            broken.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._stack.close()

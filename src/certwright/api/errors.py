@@ -7,6 +7,7 @@ anything else             INTERNAL with a reference, which is logged with the tr
 """
 
 import logging
+import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,16 @@ logger = logging.getLogger(__name__)
 
 _BAD_REQUEST = (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError)
 
+_ECHO = re.compile(r"(?:, found|(?<=\?) Found|(?<=non string value)): .*", re.DOTALL)
+"""Where GraphQL's own errors repeat an input whole, which may hold a key. Which field it is stands before that."""
+
 
 def told(error: GraphQLError) -> GraphQLError:
     """The error as a client may see it."""
     root = _root(error)
     if root is None or isinstance(root, _BAD_REQUEST):
-        return _with(error, error.message, {"code": InvalidInput.code, **(error.extensions or {})})
+        message = _ECHO.sub("", error.message)
+        return _with(error, message, {"code": InvalidInput.code, **(error.extensions or {})})
     if isinstance(root, CertwrightError) and root.code != CertwrightError.code:
         extensions: dict[str, Any] = {"code": root.code, **({"field": root.field} if root.field else {})}
         return _with(error, root.message, extensions)

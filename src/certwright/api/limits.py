@@ -30,6 +30,9 @@ MAX_BODY = 1024 * 1024
 MAX_DEPTH = 10
 """Fields within fields. Introspection is bounded by a rule of GraphQL's own."""
 
+MAX_PAGES = 2
+"""Connections within connections: each level may hold a hundred times as much as the one above it."""
+
 MAX_ALIASES = 30
 MAX_DIRECTIVES = 30
 MAX_TOKENS = 2000
@@ -58,9 +61,15 @@ class Size:
     depth: int = 0
     aliases: int = 0
     directives: int = 0
+    pages: int = 0
 
     def __add__(self, other: "Size") -> "Size":
-        return Size(max(self.depth, other.depth), self.aliases + other.aliases, self.directives + other.directives)
+        return Size(
+            max(self.depth, other.depth),
+            self.aliases + other.aliases,
+            self.directives + other.directives,
+            max(self.pages, other.pages),
+        )
 
 
 class _Measure:
@@ -78,11 +87,17 @@ class _Measure:
         own = Size(directives=len(node.directives or ()))
         if isinstance(node, FragmentSpreadNode):
             return own + self._fragment(node.name.value)
-        inner = self.selections(getattr(node, "selection_set", None))
-        if not isinstance(node, FieldNode):
-            return own + inner
-        depth = 1 if node.name.value.startswith("__") else inner.depth + 1
-        return replace(own + inner, depth=depth, aliases=inner.aliases + (1 if node.alias else 0))
+        inner = own + self.selections(getattr(node, "selection_set", None))
+        return self._field(node, inner) if isinstance(node, FieldNode) else inner
+
+    def _field(self, node: FieldNode, inner: Size) -> Size:
+        name = node.name.value
+        return replace(
+            inner,
+            depth=1 if name.startswith("__") else inner.depth + 1,
+            aliases=inner.aliases + (node.alias is not None),
+            pages=inner.pages + (name == "edges"),
+        )
 
     def _fragment(self, name: str) -> Size:
         if name not in self._sizes and name in self._fragments:
@@ -103,6 +118,7 @@ def _excess(document: DocumentNode) -> GraphQLError | None:
     size = measure(document)
     for what, number, most in (
         ("levels of fields", size.depth, MAX_DEPTH),
+        ("levels of connections", size.pages, MAX_PAGES),
         ("aliases", size.aliases, MAX_ALIASES),
         ("directives", size.directives, MAX_DIRECTIVES),
     ):

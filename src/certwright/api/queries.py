@@ -1,5 +1,7 @@
 """Queries: each asks the reader one question."""
 
+from contextlib import aclosing
+
 import anyio
 import strawberry
 from strawberry import ID
@@ -21,7 +23,7 @@ from certwright.api.types import (
 from certwright.errors import NotFound
 
 _PLACING_SECONDS = 10
-_PLACING_LOOK = 0.05
+_FIRST_LOOK, _LAST_LOOK = 0.1, 1.0
 
 
 @strawberry.type
@@ -124,14 +126,22 @@ async def dashboard(context: Context, recent: int | None) -> Dashboard:
 async def _placed(context: Context, order_id: str) -> None:
     """Wait a little for a new order to be placed at the CA, so that its challenges are there to be seen.
 
-    Waiting costs no thread: many may wait for a CA that is slow.
+    Notices say when to look again, and time does where another process places it. Waiting costs no thread: many may
+    wait for a CA that is slow.
     """
-    with anyio.move_on_after(_PLACING_SECONDS):
-        while True:
-            try:
-                order = await context.read(context.api.reader.order, context.actor, order_id)
-            except NotFound:
-                return  # For the service to refuse, and to write down.
-            if order.status is not model.OrderStatus.NEW or order.delay is not None:
-                return
-            await anyio.sleep(_PLACING_LOOK)
+    pause = _FIRST_LOOK
+    async with aclosing(context.api.events.listen(context.actor.tenant, order_id)) as notices:
+        with anyio.move_on_after(_PLACING_SECONDS):
+            while await _is_being_placed(context, order_id):
+                with anyio.move_on_after(pause):
+                    if await anext(notices, None) is None:
+                        await anyio.sleep_forever()
+                pause = min(2 * pause, _LAST_LOOK)
+
+
+async def _is_being_placed(context: Context, order_id: str) -> bool:
+    try:
+        order = await context.read(context.api.reader.order, context.actor, order_id)
+    except NotFound:
+        return False  # For the service to refuse, and to write down.
+    return order.status is model.OrderStatus.NEW and order.delay is None

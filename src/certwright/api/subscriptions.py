@@ -15,7 +15,7 @@ from strawberry import ID
 from certwright import events, model
 from certwright.api.context import Context, Info, Notices
 from certwright.api.queries import dashboard
-from certwright.api.types import AuditEvent, Challenge, Dashboard, Order, challenges_of
+from certwright.api.types import AuditEvent, Challenge, Dashboard, Order, challenges_of, selects
 from certwright.errors import InvalidInput
 from certwright.store import Notice
 
@@ -24,11 +24,13 @@ _RECENT = 10
 
 @strawberry.type
 class Subscription:
-    @strawberry.subscription
+    @strawberry.subscription(description="Asking for a `preparation` is a viewing, and audited as one.")
     async def challenge_status(self, info: Info, order_id: ID) -> AsyncGenerator[Challenge, None]:
         context = info.context
         order = await context.read(context.api.reader.order, context.actor, order_id)
         account = await context.read(context.api.reader.account, context.actor, order.account_id)
+        if order.challenges and selects(info, "preparation"):
+            await context.act(context.api.service.note_view, context.actor, order)
         notices = context.api.events.listen(context.actor.tenant, order_id)
         return _challenges(context, notices, account.key_thumbprint)
 
@@ -73,13 +75,11 @@ async def _challenges(context: Context, notices: Notices, key_thumbprint: str) -
 
 
 async def _orders(context: Context, notices: Notices) -> AsyncGenerator[Order, None]:
-    shown: tuple[str, int] | None = None
     async with aclosing(notices):
         async for notice in notices:
             order = notice.entity
-            # One commit may hold several events about an order: it is shown once.
-            if isinstance(order, model.Order) and shown != (order.id, order.version):
-                shown = (order.id, order.version)
+            # One commit may hold several events about an order: it is shown once, with the last of them.
+            if isinstance(order, model.Order) and notice.final:
                 await context.check()
                 yield Order.of(order)
 

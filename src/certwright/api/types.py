@@ -234,7 +234,7 @@ class Order:
     async def challenges(self, info: Info) -> list[Challenge]:
         context = info.context
         account = _present(await context.accounts.load(self.stored.account_id))
-        if self.stored.challenges and _selects(info, "preparation"):
+        if self.stored.challenges and selects(info, "preparation"):
             await context.act(context.api.service.note_view, context.actor, self.stored)
         return challenges_of(self.stored, account.key_thumbprint)
 
@@ -380,7 +380,7 @@ def _present(value: T | None) -> T:
     return value
 
 
-def _selects(info: Info, name: str) -> bool:
+def selects(info: Info, name: str) -> bool:
     """Whether a field below the one being resolved is selected."""
     waiting = list(info.selected_fields)
     while waiting:

@@ -1,12 +1,32 @@
 """What is made with boto3 for the composition roots."""
 
 from collections.abc import Callable
+from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from certwright.aws.dynamo_table import DynamoTable
 
+_CONNECT_SECONDS, _READ_SECONDS = 2, 10
+_CONNECTIONS = 50
+
+
+def client(service: str, **options: Any) -> Any:
+    """A client of an AWS service, in the region and with the credentials of the environment.
+
+    A call that hangs is given up long before the function that waits for it is: botocore's own 60 s are longer than
+    API Gateway waits.
+    """
+    config = Config(
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        max_pool_connections=_CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": 3},
+    )
+    return boto3.client(service, config=config, **options)
+
 
 def dynamo_table(name: str, clock: Callable[[], int]) -> DynamoTable:
-    """The table `name`, in the region and with the credentials of the environment."""
-    return DynamoTable(boto3.client("dynamodb"), name, clock)
+    """The table `name`."""
+    return DynamoTable(client("dynamodb"), name, clock)

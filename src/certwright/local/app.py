@@ -4,25 +4,19 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
 
+from certwright.api.application import application
 from certwright.api.context import Api, Patience
-from certwright.api.view import View
 from certwright.audit import Audit
 from certwright.auth import SignIn, Tokens
 from certwright.authorities import Authorities
 from certwright.ca.presets import Preset
-from certwright.challenges.preparation import WELL_KNOWN_PATH
 from certwright.config import Settings
 from certwright.errors import InvalidInput
 from certwright.ids import Ulids
@@ -97,29 +91,25 @@ class App:
         self.worker = Worker(self.store, steps, clock=clock)
         audit = Audit(self.store)
         self.service = AcmeService(
-            self.store, self.authorities, sealer, lambda: steps, audit, clock=clock, wake=self.worker.wake, handoff=lease
+            self.store,
+            self.authorities,
+            sealer,
+            lambda: steps,
+            audit,
+            clock=clock,
+            wake=self.worker.wake,
+            handoff=lease,
         )
         self.reader = Reader(self.store, self.authorities, audit, clock)
-        sign_in = SignIn(self.store, clock, _oidc(settings, clock))
+        sign_in = SignIn(self.store, clock, Oidc.configured(settings, clock))
         self.api = Api(self.reader, self.service, sign_in, self.broadcast, patience=patience or Patience())
-        self.asgi = self._starlette(settings.allowed_origins)
-
-    def _starlette(self, origins: Sequence[str]) -> Starlette:
-        view = View(self.api, allowed_origins=origins)
-        cors = Middleware(
-            CORSMiddleware,
-            allow_origins=list(origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
-            max_age=600,
+        self.asgi = application(
+            self.api,
+            look=self.store.tenants,
+            response=self.store.response,
+            origins=settings.allowed_origins,
+            lifespan=self._lifespan,
         )
-        routes = [
-            Route("/graphql", view),
-            WebSocketRoute("/graphql", view),
-            Route("/healthz", self._health),
-            Route(WELL_KNOWN_PATH + "{token}", self._http01),
-        ]
-        return Starlette(routes=routes, lifespan=self._lifespan, middleware=[cors] if origins else [])
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -140,28 +130,3 @@ class App:
         while isinstance(self.table, SqliteTable):
             await asyncio.sleep(_PURGE_SECONDS)
             await asyncio.to_thread(self.table.purge, _PURGE_BATCH)
-
-    async def _health(self, _: Request) -> Response:
-        """Whether the store answers."""
-        await asyncio.to_thread(self.store.tenants)
-        return JSONResponse({"status": "ok"})
-
-    async def _http01(self, request: Request) -> Response:
-        """Answer an http-01 validator (RFC 8555 §8.3)."""
-        content = await asyncio.to_thread(self.store.response, request.path_params["token"])
-        if content is None:
-            return PlainTextResponse("no such challenge here\n", status_code=404)
-        return Response(content, media_type="application/octet-stream")
-
-
-def _oidc(settings: Settings, clock: Callable[[], datetime]) -> Oidc | None:
-    if not settings.oidc_issuer:
-        return None
-    return Oidc(
-        settings.oidc_issuer,
-        settings.oidc_audience,
-        tenant_claim=settings.oidc_tenant_claim,
-        role_claim=settings.oidc_role_claim,
-        name_claim=settings.oidc_name_claim,
-        clock=clock,
-    )

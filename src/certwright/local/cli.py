@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from certwright.audit import Verdict, verify, verify_archive
 from certwright.auth import DEFAULT_TENANT, Tokens
-from certwright.config import Settings
+from certwright.config import TALKATIVE, Settings
 from certwright.errors import CertwrightError, NotFound
 from certwright.local.app import open_store, open_table, utc_now
 from certwright.model import Actor, Role
@@ -55,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     revoke.set_defaults(run=_revoke_token)
 
     audit = commands.add_parser("audit", help="the audit trail").add_subparsers(required=True, metavar="ACTION")
-    audit.add_parser("verify", parents=[common], help="prove that the trail is whole").set_defaults(run=_verify)
+    verify = audit.add_parser("verify", parents=[common], help="prove that the trail is whole")
+    verify.add_argument("archive", nargs="?", help="s3://BUCKET/PREFIX: the archive there instead of the store")
+    verify.set_defaults(run=_verify)
 
     export = commands.add_parser("export-schema", parents=[common], help="write the GraphQL schema")
     export.add_argument("--output", type=Path, default=Path("schema.graphql"))
@@ -102,18 +105,25 @@ def _revoke_token(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(settings: Settings, _: argparse.Namespace) -> int:
-    from certwright.audit import verify
-
-    store = open_store(open_table(settings, utc_now), utc_now)
-    if not store.tenants():
-        raise NotFound(f"{settings.store} holds nothing yet, so there is nothing to verify; is it the right one?")
-    verdict = verify(store)
+def _verify(settings: Settings, options: argparse.Namespace) -> int:
+    verdict = _verdict(settings, options.archive)
     for fault in verdict.faults:
         print(fault, file=sys.stderr)
     state = f"{len(verdict.faults)} faults" if verdict.faults else "whole"
     print(f"{verdict.records} records in {verdict.chains} chains: {state}")
     return 1 if verdict.faults else 0
+
+
+def _verdict(settings: Settings, archive: str | None) -> Verdict:
+    if archive is not None:
+        from certwright.aws.audit_archive import read_bucket
+        from certwright.aws.connect import client
+
+        return verify_archive(read_bucket(client, archive))
+    store = open_store(open_table(settings, utc_now), utc_now)
+    if not store.tenants():
+        raise NotFound(f"{settings.store} holds nothing yet, so there is nothing to verify; is it the right one?")
+    return verify(store)
 
 
 def _export_schema(_: Settings, options: argparse.Namespace) -> int:
@@ -125,6 +135,5 @@ def _export_schema(_: Settings, options: argparse.Namespace) -> int:
 
 def _set_up_logging(level: str) -> None:
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # What these libraries log at DEBUG holds request bodies.
-    for name in ("acme", "urllib3", "botocore", "requests"):
+    for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -16,7 +16,7 @@ from certwright.config import Settings
 from certwright.errors import Unavailable
 from certwright.events import AccountForgotten
 from certwright.local.app import App, utc_now
-from certwright.local.sockets import socket_protocol
+from certwright.local.sockets import allow_many_sockets, socket_protocol
 from certwright.local.test_ca import TestCa, TestCaFailed
 from certwright.model import AccountStatus, Role
 from certwright.steps import system
@@ -95,6 +95,7 @@ def server_config(app: App, host: str, port: int, *, trusted_proxies: Sequence[s
 
 
 def _run(app: App, settings: Settings, listener: socket.socket, about_ca: str) -> int:
+    allow_many_sockets()
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     _print_welcome(url, about_ca, _first_token(app), settings.data_dir)

@@ -1,8 +1,15 @@
-"""How this process keeps WebSockets: a client that does not read is dropped, whatever it is being sent."""
+"""How this process keeps WebSockets: many, and a client that does not read is dropped, whatever it is being sent."""
 
 import asyncio
+import resource
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+
+def allow_many_sockets() -> None:
+    """Have as many files open as the system lets us: by default it lets a process ask for more than the usual 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def socket_protocol(stall_seconds: float) -> type[WebSocketsSansIOProtocol]:

@@ -1,0 +1,184 @@
+"""Composition root of the deployment on AWS: what the functions are made of, each part made when it is first needed.
+
+A function makes one App per process. A part that is not asked for costs nothing: neither its imports (the ACME library,
+cryptography) nor its client.
+"""
+
+import functools
+import os
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from certwright.audit import Audit
+from certwright.auth import SignIn
+from certwright.authorities import Authorities
+from certwright.aws import connect
+from certwright.ca.presets import Preset
+from certwright.config import Settings
+from certwright.errors import InvalidInput
+from certwright.ids import Ulids
+from certwright.oidc import Oidc
+from certwright.store import Store
+from certwright.table import Table
+
+if TYPE_CHECKING:
+    from certwright.api.context import Api, EventSource
+    from certwright.aws.audit_archive import Archive
+    from certwright.aws.hints import Hints
+    from certwright.aws.observability import Log
+    from certwright.reading import Reader
+    from certwright.sealer import Sealer
+    from certwright.service import AcmeService
+    from certwright.steps import Steps
+
+HOLD = timedelta(seconds=2)
+"""What must be waited for longer than this, a function leaves to a later wake-up."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+Handler: TypeAlias = Callable[[dict[str, Any], Any], Any]
+"""What Lambda calls, with an event and a context."""
+
+
+class App:
+    """The parts, by the settings in `environment`; those that the stack itself sets begin with STACK_ (docs/aws.md).
+
+    Raises InvalidInput, when a part is made, for the setting that it lacks.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        client: Callable[..., Any] = connect.client,
+    ) -> None:
+        self.settings = Settings.read(environment)
+        self.clock = clock
+        self.client = client
+        self._environment = environment
+
+    def wired(self, name: str) -> str:
+        """What the stack says of itself. Raises InvalidInput."""
+        value = self._environment.get(name, "")
+        if not value:
+            raise InvalidInput(f"{name} is not set; serverless.yml sets it for the functions that need it")
+        return value
+
+    @functools.cached_property
+    def table(self) -> Table:
+        from certwright.aws.dynamo_table import DynamoTable
+
+        kind, _, name = self.settings.store.partition(":")
+        if kind != "dynamodb":
+            raise InvalidInput(f"CERTWRIGHT_STORE is {self.settings.store!r}; on AWS it must be dynamodb:TABLE")
+        return DynamoTable(self.client("dynamodb"), name, lambda: int(self.clock().timestamp()))
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """Commits are published by the table's stream."""
+        return Store(self.table, clock=self.clock, new_id=Ulids(self.clock, secrets.randbits))
+
+    @functools.cached_property
+    def sealer(self) -> "Sealer":
+        from certwright.aws.kms_sealer import KmsSealer
+
+        return KmsSealer(lambda: self.client("kms"), self.wired("STACK_KEY"))
+
+    @functools.cached_property
+    def authorities(self) -> Authorities:
+        return Authorities(
+            self.sealer,
+            further=[Preset(url, url) for url in self.settings.acme_servers],
+            any_public=self.settings.any_public_server,
+            ca_bundle=self.settings.ca_bundle,
+            clock=self.clock,
+        )
+
+    @functools.cached_property
+    def audit(self) -> Audit:
+        return Audit(self.store)
+
+    @functools.cached_property
+    def sign_in(self) -> SignIn:
+        return SignIn(self.store, self.clock, Oidc.configured(self.settings, self.clock))
+
+    @functools.cached_property
+    def steps(self) -> "Steps":
+        from certwright.steps import Steps
+
+        lease = timedelta(seconds=self.settings.lease_seconds)
+        return Steps(self.store, self.authorities, clock=self.clock, jitter=random.random, lease=lease, hold=HOLD)
+
+    @functools.cached_property
+    def reader(self) -> "Reader":
+        from certwright.reading import Reader
+
+        return Reader(self.store, self.authorities, self.audit, self.clock)
+
+    @functools.cached_property
+    def service(self) -> "AcmeService":
+        """Wakes nobody: the stream function sees what a commit makes due in the commit itself, and wakes the worker."""
+        from certwright.service import AcmeService
+
+        return AcmeService(
+            self.store,
+            self.authorities,
+            self.sealer,
+            lambda: self.steps,
+            self.audit,
+            clock=self.clock,
+            wake=lambda _: None,
+            handoff=timedelta(0),
+        )
+
+    def api(self, events: "EventSource") -> "Api":
+        """What resolvers are given; `events` is where subscriptions listen."""
+        from certwright.api.context import Api
+
+        return Api(self.reader, self.service, self.sign_in, events)
+
+    @functools.cached_property
+    def hints(self) -> "Hints":
+        from certwright.aws.hints import Hints
+
+        return Hints(self.client("sqs"), self.wired("STACK_WAKE_QUEUE"), self.clock)
+
+    @functools.cached_property
+    def archive(self) -> "Archive":
+        from certwright.aws.audit_archive import Archive
+
+        streams = self.wired("STACK_AUDIT_LOG"), self.wired("STACK_AUDIT_STREAM")
+        return Archive(self.client("logs"), self.client("firehose"), *streams)
+
+
+class Function:
+    """The handler of one function, put together once per process by `make`.
+
+    In Lambda that is when its module is imported, as a process has its full share of a CPU only then; elsewhere it is
+    with the first event.
+    """
+
+    def __init__(self, service: str, make: Callable[[App], Handler]) -> None:
+        self._service = service
+        self._make = make
+        if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+            _ = self._parts
+
+    @functools.cached_property
+    def _parts(self) -> "tuple[Log, Handler]":
+        from certwright.aws.observability import Log
+
+        app = App(os.environ)
+        return Log(self._service, app.settings.log_level), self._make(app)
+
+    def __call__(self, event: dict[str, Any], context: Any) -> Any:
+        log, handler = self._parts
+        log.begin(context.aws_request_id)
+        return handler(event, context)
