@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from certwright import keys
+from certwright.accounts import ExternalAccountBinding
 from certwright.auth import DEFAULT_TENANT
 from certwright.authorities import seal_context
 from certwright.model import KeyType
 from certwright.sealer import LocalSealer
-from certwright.service import ExternalAccountBinding
 from tests.support.house import GraphQLFailed, House
 from tests.support.pebble import Pebble
 from tests.support.stub_ca import Answer, StubCa, acme_problem

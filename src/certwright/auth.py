@@ -88,16 +88,33 @@ class SignIn:
 
     def authenticate(self, credential: str) -> Session:
         """The session of a bare token. A token that was revoked is refused within a second."""
-        fingerprint = _hash(credential)
+        verify = self._api_token if credential.startswith("cw_") else self._jwt
+        return self._remembered(_hash(credential), lambda: verify(credential))
+
+    def resume(self, session: Session) -> Session:
+        """A session that was signed in before, as it is now. Raises Unauthenticated where it ended meanwhile.
+
+        That is not written down: nobody tried to come in.
+        """
+        if session.expires_at is not None and session.expires_at <= self._clock():
+            raise Unauthenticated("the credential has expired; connect again with a new one")
+        if session.token_id is None:
+            return session
+        id = session.token_id
+        present = self._remembered(id, lambda: _session(self._store.token(id)))
+        actor = replace(present.actor, request_id=session.actor.request_id, source_ip=session.actor.source_ip)
+        return replace(present, actor=actor)
+
+    def _remembered(self, credential: str, verify: Callable[[], Session]) -> Session:
         now = self._clock()
         with self._lock:
-            known = self._known.get(fingerprint)
+            known = self._known.get(credential)
         if known and now - known[0] < timedelta(seconds=_CACHE_SECONDS):
             return known[1]
-        session = self._api_token(credential) if credential.startswith("cw_") else self._jwt(credential)
+        session = verify()
         with self._lock:
-            self._known[fingerprint] = (now, session)
-            self._known.move_to_end(fingerprint)
+            self._known[credential] = (now, session)
+            self._known.move_to_end(credential)
             while len(self._known) > _CACHE_SIZE:
                 self._known.popitem(last=False)
         return session
@@ -106,11 +123,9 @@ class SignIn:
         _, _, rest = credential.partition("_")
         id, _, secret = rest.partition("_")
         token = self._store.token(id) if id else None
-        if token is None or not hmac.compare_digest(token.secret_hash, _hash(secret)):
-            raise Unauthenticated("the API token is not known here; make one with `certwright token create`")
-        if token.revoked_at is not None:
-            raise Unauthenticated(f"the API token {token.name!r} was revoked")
-        return Session(Actor(f"token:{token.name}", token.role, token.tenant))
+        if token is not None and not hmac.compare_digest(token.secret_hash, _hash(secret)):
+            token = None
+        return _session(token)
 
     def _jwt(self, credential: str) -> Session:
         if self._oidc is None:
@@ -154,6 +169,14 @@ class _Refusals:
                 return None
             suppressed, seen.suppressed = seen.suppressed, 0
             return suppressed
+
+
+def _session(token: ApiToken | None) -> Session:
+    if token is None:
+        raise Unauthenticated("the API token is not known here; make one with `certwright token create`")
+    if token.revoked_at is not None:
+        raise Unauthenticated(f"the API token {token.name!r} was revoked")
+    return Session(Actor(f"token:{token.name}", token.role, token.tenant), token_id=token.id)
 
 
 def _bearer(authorization: str | None) -> str:

@@ -8,6 +8,7 @@ What the stream function does for the worker is done here by `announce`: it send
 """
 
 import asyncio
+import base64
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -114,8 +115,8 @@ class Cloud(Operations):
     ) -> httpx.Response:
         """One request as the http function answers it."""
         answer = self._http(http_event(method, path, headers=headers, body=body), LambdaContext())
-        assert not answer["isBase64Encoded"]
-        return httpx.Response(answer["statusCode"], headers=answer["headers"], content=answer["body"])
+        content = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"]
+        return httpx.Response(answer["statusCode"], headers=answer["headers"], content=content)
 
     def post(self, document: object, token: str | None, headers: dict[str, str] | None = None) -> httpx.Response:
         authorization = {"authorization": f"Bearer {token}"} if token else {}

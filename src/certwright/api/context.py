@@ -68,15 +68,19 @@ class Api:
 class Context:
     """One request's, or one socket's. `connection_params` is filled by a socket's connection_init.
 
-    What a request loaded it need not load again; a socket `lasts`, and loads what it shows as it is then.
+    What a request loaded it need not load again; a socket `lasts`, and loads what it shows as it is then. A context
+    that `repeats` executes anew what was executed before: what was written down then is not written down again.
     """
 
-    def __init__(self, api: Api, request_id: str, source_ip: str | None, *, lasts: bool = False) -> None:
+    def __init__(
+        self, api: Api, request_id: str, source_ip: str | None, *, lasts: bool = False, repeats: bool = False
+    ) -> None:
         self.api = api
         self.request_id = request_id
         self.source_ip = source_ip
+        self.repeats = repeats
         self.connection_params: dict[str, Any] = {}
-        self._authorization: str | None = None
+        self._authenticate: Callable[[], Session] | None = None
         self._session: Session | None = None
         self._checked_at = api.reader.clock()
         self.accounts = self._loader(Account, lasts)
@@ -84,11 +88,16 @@ class Context:
         self.certificates = self._loader(Certificate, lasts)
 
     @property
-    def actor(self) -> Actor:
+    def session(self) -> Session:
         """Raises Unauthenticated before a sign-in."""
         if self._session is None:
             raise Unauthenticated("nobody is signed in")
-        return self._session.actor
+        return self._session
+
+    @property
+    def actor(self) -> Actor:
+        """Raises Unauthenticated before a sign-in."""
+        return self.session.actor
 
     async def sign_in(self, authorization: str | None) -> None:
         """Authenticate an Authorization value. Raises Unauthenticated."""
@@ -96,8 +105,15 @@ class Context:
         def authenticate() -> Session:
             return self.api.sign_in(authorization, request_id=self.request_id, source_ip=self.source_ip)
 
+        await self._enter(authenticate)
+
+    async def resume(self, session: Session) -> None:
+        """Go on with a session that was signed in before. Raises Unauthenticated where it ended meanwhile."""
+        await self._enter(lambda: self.api.sign_in.resume(session))
+
+    async def _enter(self, authenticate: Callable[[], Session]) -> None:
         self._session = await anyio.to_thread.run_sync(authenticate, limiter=self.api.reading)
-        self._authorization = authorization
+        self._authenticate = authenticate
         self._checked_at = self.api.reader.clock()
 
     async def check(self, role: Role = Role.VIEWER) -> None:
@@ -106,8 +122,8 @@ class Context:
         Raises Unauthenticated, and Unavailable where that cannot be told now.
         """
         now = self.api.reader.clock()
-        if now - self._checked_at >= timedelta(seconds=self.api.patience.recheck):
-            await self.sign_in(self._authorization)
+        if self._authenticate and now - self._checked_at >= timedelta(seconds=self.api.patience.recheck):
+            await self._enter(self._authenticate)
         if self._session is None or (self._session.expires_at is not None and self._session.expires_at <= now):
             raise Unauthenticated("the credential has expired; connect again with a new one")
         if self._session.actor.role < role:

@@ -4,9 +4,9 @@ import strawberry
 from strawberry import ID
 
 from certwright import model
+from certwright.accounts import ExternalAccountBinding
 from certwright.api.context import Info
 from certwright.api.types import Account, Certificate, Challenge, Order
-from certwright.service import ExternalAccountBinding
 
 
 @strawberry.input
@@ -49,7 +49,7 @@ class Mutation:
     async def create_account(self, info: Info, input: CreateAccountInput) -> Account:
         context, binding = info.context, input.external_account_binding
         account = await context.act(
-            context.api.service.create_account,
+            context.api.service.accounts.create,
             context.actor,
             email=input.email,
             acme_server=input.acme_server,
@@ -65,19 +65,19 @@ class Mutation:
         self, info: Info, id: ID, email: str | None = None, contact: list[str] | None = None
     ) -> Account:
         context = info.context
-        account = await context.act(context.api.service.update_account, context.actor, id, email=email, contact=contact)
-        return Account.of(account)
+        update = context.api.service.accounts.update
+        return Account.of(await context.act(update, context.actor, id, email=email, contact=contact))
 
     @strawberry.mutation
     async def deactivate_account(self, info: Info, id: ID) -> Account:
         context = info.context
-        return Account.of(await context.act(context.api.service.deactivate_account, context.actor, id))
+        return Account.of(await context.act(context.api.service.accounts.deactivate, context.actor, id))
 
     @strawberry.mutation(description="Orders one certificate for all the names.")
     async def create_order(self, info: Info, input: CreateOrderInput) -> Order:
         context = info.context
         order = await context.act(
-            context.api.service.create_order,
+            context.api.service.orders.create,
             context.actor,
             account_id=input.account_id,
             domains=input.domains,
@@ -91,14 +91,15 @@ class Mutation:
     @strawberry.mutation(description="Tells the CA that what `preparation` asks for is in place.")
     async def respond_challenge(self, info: Info, id: ID) -> Challenge:
         context = info.context
-        order, authorization, challenge = await context.act(context.api.service.respond_challenge, context.actor, id)
+        respond = context.api.service.orders.respond_challenge
+        order, authorization, challenge = await context.act(respond, context.actor, id)
         account = await context.read(context.api.reader.account, context.actor, order.account_id)
         return Challenge.of(order, authorization, challenge, account.key_thumbprint)
 
     @strawberry.mutation
     async def cancel_order(self, info: Info, id: ID) -> Order:
         context = info.context
-        return Order.of(await context.act(context.api.service.cancel_order, context.actor, id))
+        return Order.of(await context.act(context.api.service.orders.cancel, context.actor, id))
 
     @strawberry.mutation
     async def revoke_certificate(
@@ -106,11 +107,11 @@ class Mutation:
     ) -> Certificate:
         context = info.context
         certificate = await context.act(
-            context.api.service.revoke_certificate, context.actor, id, reason or model.RevocationReason.UNSPECIFIED
+            context.api.service.certificates.revoke, context.actor, id, reason or model.RevocationReason.UNSPECIFIED
         )
         return Certificate.of(certificate, context.api.reader.clock())
 
     @strawberry.mutation(description="The private key, once more, for an operator; audited.")
     async def export_private_key(self, info: Info, certificate_id: ID) -> str:
         context = info.context
-        return await context.act(context.api.service.export_private_key, context.actor, certificate_id)
+        return await context.act(context.api.service.certificates.export_private_key, context.actor, certificate_id)

@@ -87,7 +87,7 @@ class Query:
     async def challenges(self, info: Info, order_id: ID) -> list[Challenge]:
         context = info.context
         await _placed(context, order_id)
-        order = await context.act(context.api.service.challenges, context.actor, order_id)
+        order = await context.act(context.api.service.orders.challenges, context.actor, order_id)
         account = await context.read(context.api.reader.account, context.actor, order.account_id)
         return challenges_of(order, account.key_thumbprint)
 

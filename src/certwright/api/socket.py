@@ -25,10 +25,8 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 
 from certwright.api.context import Context
 from certwright.api.errors import told
+from certwright.api.messages import MAX_OPERATIONS, fault
 from certwright.errors import CertwrightError, Unauthenticated, Unavailable
-
-MAX_OPERATIONS = 100
-"""At once, on one socket."""
 
 _MAX_REASON = 123
 """Octets of a close frame's reason (RFC 6455 §5.5)."""
@@ -65,9 +63,9 @@ class TransportWsHandler(BaseGraphQLTransportWSHandler[Context, None]):
                 await watch
 
     async def handle_message(self, message: Any) -> None:
-        fault = _fault(message)
-        if fault:
-            await self.handle_invalid_message(fault)
+        wrong = fault(message)
+        if wrong:
+            await self.handle_invalid_message(wrong)
         else:
             await super().handle_message(message)
 
@@ -123,27 +121,3 @@ class TransportWsHandler(BaseGraphQLTransportWSHandler[Context, None]):
                     return
                 except Unavailable:
                     continue  # Nobody can say that it is not good any more.
-
-
-def _fault(message: object) -> str | None:
-    """What is wrong with the shape of a client's message; None when nothing is."""
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        return "a message must be an object with a type"
-    payload = message.get("payload")
-    if message["type"] in ("subscribe", "complete") and not (isinstance(message.get("id"), str) and message["id"]):
-        return "the message must have an id"
-    if message["type"] == "subscribe":
-        return _subscribe_fault(payload)
-    if "payload" in message and not isinstance(payload, dict):
-        return "the payload must be an object"
-    return None
-
-
-def _subscribe_fault(payload: object) -> str | None:
-    if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
-        return "a subscribe message must have a payload with a query"
-    if not all(isinstance(payload.get(name), dict | None) for name in ("variables", "extensions")):
-        return "variables and extensions must be objects"
-    if not isinstance(payload.get("operationName"), str | None):
-        return "operationName must be a string"
-    return None

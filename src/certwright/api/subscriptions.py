@@ -29,8 +29,8 @@ class Subscription:
         context = info.context
         order = await context.read(context.api.reader.order, context.actor, order_id)
         account = await context.read(context.api.reader.account, context.actor, order.account_id)
-        if order.challenges and selects(info, "preparation"):
-            await context.act(context.api.service.note_view, context.actor, order)
+        if order.challenges and selects(info, "preparation") and not context.repeats:
+            await context.act(context.api.service.orders.note_view, context.actor, order)
         notices = context.api.events.listen(context.actor.tenant, order_id)
         return _challenges(context, notices, account.key_thumbprint)
 

@@ -235,7 +235,7 @@ class Order:
         context = info.context
         account = _present(await context.accounts.load(self.stored.account_id))
         if self.stored.challenges and selects(info, "preparation"):
-            await context.act(context.api.service.note_view, context.actor, self.stored)
+            await context.act(context.api.service.orders.note_view, context.actor, self.stored)
         return challenges_of(self.stored, account.key_thumbprint)
 
     @strawberry.field

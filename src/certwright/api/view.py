@@ -28,8 +28,9 @@ from strawberry.types.unset import UNSET, UnsetType
 from certwright.api.context import Api, Context
 from certwright.api.errors import document
 from certwright.api.limits import bounded
+from certwright.api.messages import MAX_OPERATIONS, authorization, decode
 from certwright.api.schema import schema
-from certwright.api.socket import MAX_OPERATIONS, SocketAdapter, TransportWsHandler
+from certwright.api.socket import SocketAdapter, TransportWsHandler
 from certwright.errors import InvalidInput, Unauthenticated, Unavailable
 
 MEDIA_TYPE = "application/graphql-response+json"
@@ -38,7 +39,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 _RETRY_SECONDS = 5
 _OPERATIONS = {"GET": {OperationType.QUERY}, "POST": {OperationType.QUERY, OperationType.MUTATION}}
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 # The IDE's scripts come from a content network, each pinned by its hash in the page.
 _IDE_POLICY = "frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'none'"
 
@@ -80,17 +80,7 @@ class View(GraphQL[Context, None]):
         return Context(self._api, request_id, source_ip, lasts=isinstance(request, WebSocket))
 
     def decode_json(self, data: str | bytes) -> object:
-        """Raises JSONDecodeError for whatever is no JSON, or cannot be text."""
-        try:
-            text = data if isinstance(data, str) else data.decode()
-            decoded: object = json.loads(text)
-            if _SURROGATE.search(text):
-                json.dumps(decoded, ensure_ascii=False).encode()
-        except json.JSONDecodeError:
-            raise
-        except (ValueError, RecursionError) as error:
-            raise json.JSONDecodeError(str(error), "", 0) from error
-        return decoded
+        return decode(data)
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
         if request.method == "GET":
@@ -152,10 +142,8 @@ class View(GraphQL[Context, None]):
             raise HTTPException(400, "there is no query in the request") from error
 
     async def on_ws_connect(self, context: Context) -> UnsetType:
-        given = {name.lower(): value for name, value in context.connection_params.items()}
-        authorization = given.get("authorization")
         try:
-            await context.sign_in(authorization if isinstance(authorization, str) else None)
+            await context.sign_in(authorization(context.connection_params))
         except Unauthenticated as error:
             raise ConnectionRejectionError from error
         no_payload: UnsetType = UNSET

@@ -125,9 +125,10 @@ class App:
     @functools.cached_property
     def service(self) -> "AcmeService":
         """Wakes nobody: the stream function sees what a commit makes due in the commit itself, and wakes the worker."""
+        from certwright.desk import Desk
         from certwright.service import AcmeService
 
-        return AcmeService(
+        desk = Desk(
             self.store,
             self.authorities,
             self.sealer,
@@ -137,6 +138,7 @@ class App:
             wake=lambda _: None,
             handoff=timedelta(0),
         )
+        return AcmeService(desk)
 
     def api(self, events: "EventSource") -> "Api":
         """What resolvers are given; `events` is where subscriptions listen."""

@@ -1,10 +1,9 @@
 """What is made with boto3 for the composition roots."""
 
-from collections.abc import Callable
-from typing import Any
-
-import boto3
-from botocore.config import Config
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 from certwright.aws.dynamo_table import DynamoTable
 
@@ -18,6 +17,10 @@ def client(service: str, **options: Any) -> Any:
     A call that hangs is given up long before the function that waits for it is: botocore's own 60 s are longer than
     API Gateway waits.
     """
+    with _without("urllib3.contrib.pyopenssl"):
+        import boto3
+        from botocore.config import Config
+
     config = Config(
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=_READ_SECONDS,
@@ -30,3 +33,21 @@ def client(service: str, **options: Any) -> Any:
 def dynamo_table(name: str, clock: Callable[[], int]) -> DynamoTable:
     """The table `name`."""
     return DynamoTable(client("dynamodb"), name, clock)
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Have `module` seem not to be installed (a None in sys.modules says so) for those who ask for it meanwhile.
+
+    botocore would take one class from pyOpenSSL, which is there for the ACME library, or the same class from urllib3.
+    Through pyOpenSSL comes cryptography, a quarter of botocore's own time on the API's cold path.
+    """
+    modules = cast(Any, sys.modules)
+    if module in modules:
+        yield
+        return
+    modules[module] = None
+    try:
+        yield
+    finally:
+        del modules[module]

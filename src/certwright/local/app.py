@@ -18,6 +18,7 @@ from certwright.auth import SignIn, Tokens
 from certwright.authorities import Authorities
 from certwright.ca.presets import Preset
 from certwright.config import Settings
+from certwright.desk import Desk
 from certwright.errors import InvalidInput
 from certwright.ids import Ulids
 from certwright.local.broadcast import Broadcast
@@ -90,7 +91,7 @@ class App:
         steps = Steps(self.store, self.authorities, clock=clock, jitter=random.random, lease=lease)
         self.worker = Worker(self.store, steps, clock=clock)
         audit = Audit(self.store)
-        self.service = AcmeService(
+        desk = Desk(
             self.store,
             self.authorities,
             sealer,
@@ -100,6 +101,7 @@ class App:
             wake=self.worker.wake,
             handoff=lease,
         )
+        self.service = AcmeService(desk)
         self.reader = Reader(self.store, self.authorities, audit, clock)
         sign_in = SignIn(self.store, clock, Oidc.configured(settings, clock))
         self.api = Api(self.reader, self.service, sign_in, self.broadcast, patience=patience or Patience())

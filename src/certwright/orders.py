@@ -1,0 +1,232 @@
+"""Use cases of orders: create, cancel, view and answer the challenges."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from certwright import events
+from certwright.authorities import seal_context
+from certwright.desk import Desk, idempotency_of
+from certwright.errors import Conflict, InvalidInput, NotFound
+from certwright.model import (
+    Account,
+    Actor,
+    Authorization,
+    AuthorizationStatus,
+    Challenge,
+    ChallengeStatus,
+    KeyType,
+    Order,
+    OrderStatus,
+    Problem,
+    Role,
+)
+
+_TRIES = 100
+_FRESH = timedelta(seconds=10)
+_FRESH_PER_NAME = timedelta(seconds=1)
+
+
+class Orders:
+    """For operators; viewing challenges is for everybody. Safe from any thread.
+
+    Raises `errors.CertwrightError` and `ca.problems.CaError`.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def create(
+        self,
+        actor: Actor,
+        *,
+        account_id: str,
+        domains: Sequence[str],
+        profile: str | None = None,
+        csr: str | None = None,
+        key_type: KeyType = KeyType.EC_P256,
+        idempotency_key: str | None = None,
+    ) -> Order:
+        """Record an order for one certificate for all the names; placing it at the CA follows by itself."""
+        from certwright import identifiers
+
+        with self._desk.audit.attempt(actor, "createOrder", Role.OPERATOR):
+            names = identifiers.parse_domains(domains)
+            given = [account_id, names, profile, csr, key_type]
+            idempotency = idempotency_of("createOrder", idempotency_key, given)
+
+            def make() -> Order:
+                account = self._desk.valid_account(actor, account_id, field="accountId")
+                self._check_profile(account, profile)
+                order = self._new_order(account, names, profile, csr, key_type)
+                created = events.OrderCreated(
+                    subject_id=order.id, account_id=account.id, domains=names, profile=profile
+                )
+                return self._desk.store.save(None, order, events=[created], actor=actor, idempotency=idempotency)
+
+            order, is_new = self._desk.once(actor, idempotency, self._desk.store.order, make)
+            if is_new:
+                self._desk.wake(order)
+            return order
+
+    def _new_order(
+        self, account: Account, names: tuple[str, ...], profile: str | None, csr: str | None, key_type: KeyType
+    ) -> Order:
+        from certwright import keys
+
+        id, now, sealed_key = self._desk.store.new_id(), self._desk.clock(), None
+        if csr is None:
+            key = keys.generate_key(key_type)
+            sealed_key = self._desk.sealer.seal(key, seal_context(account.tenant, id))
+            csr = keys.build_csr(key, names)
+        else:
+            csr = self._checked_csr(account, csr, names)
+        return Order(
+            id=id,
+            tenant=account.tenant,
+            account_id=account.id,
+            acme_server=account.acme_server,
+            domains=names,
+            status=OrderStatus.NEW,
+            csr=csr,
+            created_at=now,
+            updated_at=now,
+            key_type=key_type,
+            profile=profile,
+            sealed_key=sealed_key,
+            due=now + self._desk.handoff,
+        )
+
+    def _checked_csr(self, account: Account, csr: str, names: tuple[str, ...]) -> str:
+        """A CSR that was brought along, if it can be ordered with. Raises InvalidInput."""
+        from certwright import keys
+
+        parsed = keys.parse_csr(csr)
+        keys.check_csr(parsed, names)
+        if keys.same_key(parsed, self._desk.sealer.open(account.sealed_key, seal_context(account.tenant, account.id))):
+            raise InvalidInput("the CSR's key is the account's own; a certificate needs a key of its own", field="csr")
+        return parsed.pem
+
+    def cancel(self, actor: Actor, id: str) -> Order:
+        """End an order that is not ended yet. Raises Conflict for one that is."""
+        with self._desk.audit.attempt(actor, "cancelOrder", Role.OPERATOR, id):
+            for _ in range(_TRIES):
+                order = self._desk.store.order(actor.tenant, id)
+                if order.status.is_final:
+                    raise Conflict(f"order {id!r} is {order.status} already; only an open order can be cancelled")
+                problem = Problem({"type": "urn:certwright:cancelled", "detail": f"cancelled by {actor.name}"})
+                ended = replace(
+                    order,
+                    status=OrderStatus.INVALID,
+                    error=problem,
+                    delay=None,
+                    due=None,
+                    updated_at=self._desk.clock(),
+                )
+                event = events.OrderCancelled(subject_id=id, account_id=order.account_id)
+                try:
+                    return self._desk.store.save(order, ended, events=[event], actor=actor)
+                except Conflict:
+                    continue  # The worker moved it meanwhile: look again.
+            raise Conflict(f"order {id!r} keeps changing; try again")
+
+    def challenges(self, actor: Actor, order_id: str) -> Order:
+        """The order with its challenges as the CA has them now; that they were viewed is written down.
+
+        A CA that cannot answer now does not hide what is known: the order is given as it was last seen.
+        """
+        with self._desk.audit.attempt(actor, "challenges", Role.VIEWER, order_id):
+            order = self._refreshed(self._desk.store.order(actor.tenant, order_id))
+            self.note_view(actor, order)
+            return order
+
+    def note_view(self, actor: Actor, order: Order) -> None:
+        """Write down that the actor was shown what an order's challenges ask for."""
+        viewed = events.ChallengesViewed(subject_id=order.id, account_id=order.account_id)
+        self._desk.store.commit(events=[viewed], actor=actor)
+
+    def respond_challenge(self, actor: Actor, id: str) -> tuple[Order, Authorization, Challenge]:
+        """Record that a challenge is in place; telling the CA and watching it follow by themselves."""
+        order_id = id.rpartition("-")[0]
+        with self._desk.audit.attempt(actor, "respondChallenge", Role.OPERATOR, order_id):
+            for _ in range(_TRIES):
+                order = self._desk.store.order(actor.tenant, order_id)
+                authorization, challenge = _answerable(order, id)
+                answered = replace(challenge, responded=True, status=ChallengeStatus.PROCESSING)
+                event = events.ChallengeResponded(
+                    subject_id=order.id,
+                    account_id=order.account_id,
+                    challenge_id=id,
+                    identifier=authorization.identifier,
+                    challenge_type=challenge.type,
+                )
+                now = self._desk.clock()
+                responded = replace(
+                    order,
+                    authorizations=_with_challenge(order, answered),
+                    due=now + self._desk.handoff,
+                    updated_at=now,
+                )
+                try:
+                    stored = self._desk.store.save(order, responded, events=[event], actor=actor)
+                except Conflict:
+                    continue  # The worker moved the order meanwhile: look again whether it may be answered.
+                self._desk.wake(stored)
+                return stored, authorization, answered
+            raise Conflict(f"order {order_id!r} keeps changing; try again")
+
+    def _check_profile(self, account: Account, profile: str | None) -> None:
+        from certwright.ca.problems import CaUnavailable
+
+        if profile is None:
+            return
+        try:
+            offered = self._desk.authorities.ca(account.acme_server).directory().profiles
+        except CaUnavailable:
+            return  # The CA will say itself what it thinks of the profile, once it can be asked.
+        if profile not in offered:
+            known = f"it offers {', '.join(sorted(offered))}" if offered else "it offers none"
+            raise InvalidInput(f"the CA has no profile {profile!r}; {known}", field="profile")
+
+    def _refreshed(self, order: Order) -> Order:
+        """A pending order as the CA has it now, unless it was looked at a moment ago or the CA cannot be asked."""
+        from certwright.ca.problems import CaError
+
+        fresh = _FRESH + _FRESH_PER_NAME * len(order.authorizations)
+        seen = order.fetched_at
+        if order.status is not OrderStatus.PENDING or seen is None or self._desk.clock() - seen < fresh:
+            return order
+        try:
+            refreshed = self._desk.steps().refresh(order)
+        except (CaError, Conflict):
+            return self._desk.store.order(order.tenant, order.id)
+        if refreshed.status is OrderStatus.READY:
+            self._desk.wake(refreshed)
+        return refreshed
+
+
+def _answerable(order: Order, challenge_id: str) -> tuple[Authorization, Challenge]:
+    """The challenge, if a response to it makes sense now. Raises NotFound and Conflict."""
+    found = [(a, c) for a, c in order.challenges if c.id == challenge_id]
+    if not found:
+        raise NotFound(f"there is no challenge {challenge_id!r}")
+    [(authorization, challenge)] = found
+    what = f"the {challenge.type} challenge for {authorization.identifier}"
+    if order.status is not OrderStatus.PENDING:
+        raise Conflict(f"order {order.id!r} is {order.status}; only a pending order's challenges can be answered")
+    if challenge.status in (ChallengeStatus.VALID, ChallengeStatus.INVALID):
+        raise Conflict(f"{what} is {challenge.status} already")
+    if challenge.responded:
+        raise Conflict(f"{what} was answered already; the CA is validating it")
+    if authorization.status is not AuthorizationStatus.PENDING:
+        raise Conflict(f"{authorization.identifier} is {authorization.status} already; no answer is needed")
+    if any(c.responded for c in authorization.challenges):
+        raise Conflict(f"another challenge for {authorization.identifier} was answered already; one is enough")
+    return authorization, challenge
+
+
+def _with_challenge(order: Order, changed: Challenge) -> tuple[Authorization, ...]:
+    return tuple(
+        replace(a, challenges=tuple(changed if c.id == changed.id else c for c in a.challenges))
+        for a in order.authorizations
+    )
