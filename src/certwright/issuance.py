@@ -27,7 +27,7 @@ _MAX_ALTERNATES = 3
 def advance(order: Order, client: Client, now: datetime, *, new_id: Callable[[], str], resumed: bool = False) -> Step:
     """Take the next step of an order. `resumed`: a step may have been taken whose outcome is not known.
 
-    Raises ca.problems.CaError, for `refused` to judge, and keys.MismatchedCertificate.
+    Raises ca.problems.CaError, for `outcome.refused` to judge, and keys.MismatchedCertificate.
     """
     if order.status is OrderStatus.NEW:
         return _place(order, client, now)

@@ -1,0 +1,64 @@
+"""API Gateway's `@connections`: how a function says something to a socket."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from certwright.errors import CertwrightError, InvalidInput, Unavailable
+
+MAX_MESSAGE = 128 * 1024
+"""Octets of one message (API Gateway's quota for WebSocket APIs)."""
+
+PATIENT = Config(connect_timeout=1, read_timeout=1.5, retries={"total_max_attempts": 1}, max_pool_connections=64)
+"""One socket must not keep the others waiting; who posts decides what to try again."""
+
+_GONE, _TOO_MANY = 410, 429
+
+
+class Gone(Exception):
+    """There is no such socket any more."""
+
+
+class Stalled(CertwrightError):
+    """This socket took nothing, for a reason that may be its own."""
+
+    code = "UNAVAILABLE"
+
+
+class Gateway:
+    """Through the boto3 client `client` (of service "apigatewaymanagementapi", with PATIENT). Safe from any thread."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def post(self, connection_id: str, message: Mapping[str, Any]) -> None:
+        """Send a message. Raises Gone, Stalled, InvalidInput for one that is too large, and Unavailable where API
+        Gateway asks everyone to wait."""
+        data = json.dumps(message, separators=(",", ":")).encode()
+        if len(data) > MAX_MESSAGE:
+            raise InvalidInput(
+                f"the answer has {len(data)} octets, and a message may have {MAX_MESSAGE} here; ask for less at once, "
+                "or over HTTP"
+            )
+        self._call("post_to_connection", ConnectionId=connection_id, Data=data)
+
+    def disconnect(self, connection_id: str) -> None:
+        """Close a socket that takes nothing; its client sees 1000. Raises Gone, Stalled and Unavailable."""
+        self._call("delete_connection", ConnectionId=connection_id)
+
+    def _call(self, method: str, **request: Any) -> None:
+        try:
+            getattr(self._client, method)(**request)
+        except ClientError as error:
+            # The status counts: not every emulator of API Gateway gives the error's name.
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == _GONE:
+                raise Gone from error
+            if status == _TOO_MANY:
+                raise Unavailable("API Gateway asks to send less") from error
+            raise Stalled(f"API Gateway refused a message: {error}") from error
+        except BotoCoreError as error:
+            raise Stalled(f"API Gateway did not take a message: {error}") from error
