@@ -209,16 +209,16 @@ def run(cloud: Cloud, clock: Clock, order: str) -> list[float]:
 
 
 def test_slow_ca_is_not_waited_for_but_asked_again_later(cloud: Cloud, stub: StubCa, clock: Clock, order: str) -> None:
-    stub.processing_polls = 10_000
+    stub.processing_polls = 20
     cloud.work()
     cloud.prove(order)
     assert 0 < sum(run(cloud, clock, order)) <= worker.PATIENCE
     [entry] = cloud.due()
     assert status(cloud, order) == "PROCESSING"
     assert 0 < entry.due - microseconds(clock()) // 1000 <= 10_000
-    stub.processing_polls = 0
-    clock.ahead += timedelta(seconds=11)
-    cloud.work()
+    for _ in range(20):
+        clock.ahead += timedelta(seconds=11)
+        cloud.work()
     assert status(cloud, order) == "VALID"
 
 
@@ -226,9 +226,9 @@ def test_ca_that_names_a_time_is_asked_then(cloud: Cloud, stub: StubCa, clock: C
     stub.processing_polls, stub.poll_headers = 10_000, {"Retry-After": "30"}
     cloud.work()
     cloud.prove(order)
-    assert run(cloud, clock, order) == []
+    assert sum(run(cloud, clock, order)) < 1
     [entry] = cloud.due()
-    assert 25_000 < entry.due - microseconds(utc_now()) // 1000 <= 30_000
+    assert 25_000 < entry.due - microseconds(clock()) // 1000 <= 30_000
     assert cloud.announce() == 1
 
 

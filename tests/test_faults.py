@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from certwright.auth import DEFAULT_TENANT
 from certwright.config import Settings
+from certwright.steps import system
 from tests.support.house import GraphQLFailed, House, await_true, await_value
 from tests.support.pebble import Pebble
 from tests.support.stub_ca import Answer, StubCa, acme_problem
@@ -431,3 +432,13 @@ def test_cancelled_order_stays_so_whatever_the_ca_is_at(
     assert (order["status"], order["certificate"]) == ("INVALID", None)
     assert order["error"]["type"] == "urn:certwright:cancelled"
     assert stub_house.audit_types(order_id)[-1] == "OrderCancelled"
+
+
+def test_account_whose_key_cannot_be_opened_waits_and_says_why(stub: StubCa, stub_house: House) -> None:
+    stub.fail_next("newAccount", status=503)
+    account = stub_house.create_account()
+    assert account["status"] == "PENDING"
+    stored = stub_house.app.store.account("default", account["id"])
+    spoilt = replace(stored, sealed_key="local:v1:0000:nonsense", due=datetime.now(UTC))
+    stub_house.app.store.save(stored, spoilt, events=[], actor=system("default"))
+    await_true(lambda: any("was not sealed with" in str(e["detail"]) for e in stub_house.audit(account["id"])))

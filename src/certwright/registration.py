@@ -6,6 +6,7 @@ from datetime import datetime
 
 from certwright.ca.client import Client
 from certwright.ca.problems import CaError
+from certwright.errors import CertwrightError
 from certwright.events import AccountDelayed, AccountRegistered, Event
 from certwright.model import Account, AccountStatus
 from certwright.outcome import backoff
@@ -37,8 +38,15 @@ def register(account: Account, client: Client, binding: tuple[str, str] | None, 
 
 def delayed(account: Account, error: CaError, now: datetime, jitter: float) -> tuple[Account, Event]:
     """The account waiting for a CA that cannot answer now."""
-    attempts = account.attempts + 1
-    until = max(now + backoff(attempts, jitter), error.retry_after or now)
-    waiting = replace(account, attempts=attempts, due=until, updated_at=now)
-    told = error.problem.detail or error.problem.type
+    until = max(now + backoff(account.attempts + 1, jitter), error.retry_after or now)
+    return _waiting(account, error.problem.detail or error.problem.type, until, now)
+
+
+def hindered(account: Account, error: CertwrightError, until: datetime, now: datetime) -> tuple[Account, Event]:
+    """The account waiting for a fault on our own side to be put right."""
+    return _waiting(account, error.message, until, now)
+
+
+def _waiting(account: Account, told: str, until: datetime, now: datetime) -> tuple[Account, Event]:
+    waiting = replace(account, attempts=account.attempts + 1, due=until, updated_at=now)
     return waiting, AccountDelayed(subject_id=account.id, problem=told, until=until.isoformat())

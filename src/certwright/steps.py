@@ -123,10 +123,13 @@ class Steps:
 
         Raises ca.problems.CaError where the CA will never have it; the account is removed then.
         """
-        client, binding = self._authorities.client(account), self._authorities.binding(account)
-        actor = system(account.tenant)
+        actor, now = system(account.tenant), self._clock()
         try:
-            registered, event = registration.register(account, client, binding, self._clock())
+            client, binding = self._authorities.client(account), self._authorities.binding(account)
+            registered, event = registration.register(account, client, binding, now)
+        except CertwrightError as error:
+            logger.error("account %s cannot be registered: %s", account.id, error.message)
+            registered, event = registration.hindered(account, error, now + _RETRY_OWN_FAULT, now)
         except CaError as error:
             if not error.is_transient:
                 told = error.problem.detail or error.problem.type

@@ -5,6 +5,7 @@ audit cannot diverge; keys of links and counters follow from the entities alone.
 """
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from certwright.events import Event, Record, record
 from certwright.items import Change, E, Entity, Idempotency
 from certwright.model import Account, AccountStatus, Actor, ApiToken, Certificate, Counts, Order, OrderStatus, Page
 from certwright.table import MAX_OPERATIONS, Due, ExpectationFailed, Item, Operation, Put, Table
+
+logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=Account | Order)
 _HEAD_RETRIES = 30
@@ -269,11 +272,7 @@ class Store:
     def find_due(self, entries: Sequence[Due]) -> list[Account | Order]:
         """What entries of the due index stand for; those no longer there are left out."""
         found = self._table.get([(entry.pk, entry.sk) for entry in entries]) if entries else []
-        return [
-            items.entity(Order, item) if item.pk.endswith("#order") else items.entity(Account, item)
-            for item in found
-            if item is not None
-        ]
+        return [job for item in found if item is not None and (job := _job(item)) is not None]
 
     def claim(self, entity: D, until: datetime) -> D:
         """Take a due entity for ourselves: it is not due before `until`. Raises Conflict where another was first."""
@@ -357,3 +356,12 @@ def _page(entities: Iterable[Entity], first: int) -> Page:
 
 def _cursor(item: Item, by_index: bool) -> str:
     return item.index[1] if by_index and item.index else item.sk
+
+
+def _job(item: Item) -> Account | Order | None:
+    """An item that cannot be read is logged and left out: the others must not wait for it."""
+    try:
+        return items.entity(Order, item) if item.pk.endswith("#order") else items.entity(Account, item)
+    except (KeyError, TypeError, ValueError):
+        logger.exception("what is stored as %s %s cannot be read", item.pk, item.sk)
+        return None

@@ -70,8 +70,15 @@ async def _challenges(context: Context, notices: Notices, key_thumbprint: str) -
             await context.check()
             changed = told.facts.get("challenge_id")
             for challenge in challenges_of(order, key_thumbprint):
-                if challenge.id == changed or told.type == events.OrderPlaced.__name__:
+                is_told_of = challenge.id == changed or told.type == events.OrderPlaced.__name__
+                if is_told_of and not _is_overtaken(told, challenge):
                     yield challenge
+
+
+def _is_overtaken(told: events.Record, challenge: Challenge) -> bool:
+    """Whether the challenge has an outcome already, which has an event of its own that is yet to come."""
+    has_outcome = challenge.status in (model.ChallengeStatus.VALID, model.ChallengeStatus.INVALID)
+    return told.type == events.ChallengeResponded.__name__ and has_outcome
 
 
 async def _orders(context: Context, notices: Notices) -> AsyncGenerator[Order, None]:

@@ -3,31 +3,34 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from certwright.aws.dynamo_table import DynamoTable
+
+if TYPE_CHECKING:
+    from botocore.config import Config
 
 _CONNECT_SECONDS, _READ_SECONDS = 2, 10
 _CONNECTIONS = 50
 
 
-def client(service: str, **options: Any) -> Any:
+def client(service: str, *, config: "Config | None" = None, **options: Any) -> Any:
     """A client of an AWS service, in the region and with the credentials of the environment.
 
     A call that hangs is given up long before the function that waits for it is: botocore's own 60 s are longer than
-    API Gateway waits.
+    API Gateway waits. What `config` says goes before that.
     """
     with _without("urllib3.contrib.pyopenssl"):
         import boto3
         from botocore.config import Config
 
-    config = Config(
+    usual = Config(
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=_READ_SECONDS,
         max_pool_connections=_CONNECTIONS,
         retries={"mode": "standard", "total_max_attempts": 3},
     )
-    return boto3.client(service, config=config, **options)
+    return boto3.client(service, config=usual.merge(config) if config else usual, **options)
 
 
 def dynamo_table(name: str, clock: Callable[[], int]) -> DynamoTable:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
 from certwright.errors import CertwrightError, InvalidInput, Unavailable
 
@@ -50,15 +50,25 @@ class Gateway:
         self._call("delete_connection", ConnectionId=connection_id)
 
     def _call(self, method: str, **request: Any) -> None:
-        try:
-            getattr(self._client, method)(**request)
-        except ClientError as error:
-            # The status counts: not every emulator of API Gateway gives the error's name.
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            if status == _GONE:
-                raise Gone from error
-            if status == _TOO_MANY:
-                raise Unavailable("API Gateway asks to send less") from error
-            raise Stalled(f"API Gateway refused a message: {error}") from error
-        except BotoCoreError as error:
-            raise Stalled(f"API Gateway did not take a message: {error}") from error
+        """What API Gateway certainly did not do is tried again at once. A call without an answer is not: it may have
+        been done."""
+        for last in (False, True):
+            try:
+                getattr(self._client, method)(**request)
+            except (ClientError, EndpointConnectionError, ConnectTimeoutError) as error:
+                if isinstance(error, ClientError):
+                    _raise_for(error.response["ResponseMetadata"]["HTTPStatusCode"], error)
+                if last:
+                    raise Stalled(f"API Gateway refused it: {error}") from error
+            except BotoCoreError as error:
+                raise Stalled(f"API Gateway gave no answer: {error}") from error
+            else:
+                return
+
+
+def _raise_for(status: int, error: ClientError) -> None:
+    """The status counts: not every emulator of API Gateway gives the error's name."""
+    if status == _GONE:
+        raise Gone from error
+    if status == _TOO_MANY:
+        raise Unavailable("API Gateway asks to send less") from error

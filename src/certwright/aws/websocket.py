@@ -15,6 +15,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -193,10 +194,11 @@ class Exchange:
     async def _subscribe(self, message: Message) -> None:
         id, payload = message["id"], message["payload"]
         context = await self._admit(id)
-        async for answer in execute(id, payload, context):
-            await self._post(answer)
-            if answer["type"] == "error":
-                return
+        async with aclosing(execute(id, payload, context)) as answers:
+            async for answer in answers:
+                await self._post(answer)
+                if answer["type"] == "error":
+                    return
         if not self._recorder.topics:
             await self._post({"type": "complete", "id": id})
             return

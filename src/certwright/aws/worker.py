@@ -18,6 +18,7 @@ from certwright.pace import Watch
 from certwright.steps import Job, Steps, Work
 from certwright.store import Store
 from certwright.table import Due, Key
+from certwright.validation import unsent
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ RESERVE = timedelta(seconds=40)
 
 PATIENCE = 5
 """Seconds that a function waits for a CA, in all, while it works on one job: its time is paid for."""
+
+_AT_THE_CA = (OrderStatus.PENDING, OrderStatus.PROCESSING)
 
 
 class Runner:
@@ -69,8 +72,9 @@ class Runner:
 
 def _watch(job: Job) -> Watch | None:
     """What a CA is at work on, it has been since the last change: whoever looks again goes on at the pace of then."""
-    at_the_ca = isinstance(job, Order) and job.status in (OrderStatus.PENDING, OrderStatus.PROCESSING)
-    return Watch(since=job.updated_at, told=job.updated_at) if at_the_ca else None
+    if not isinstance(job, Order) or job.status not in _AT_THE_CA or unsent(job):
+        return None
+    return Watch(since=job.updated_at, told=job.updated_at)
 
 
 def work(runner: Runner, records: Sequence[Mapping[str, Any]], until: datetime) -> list[str]:

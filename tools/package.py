@@ -1,0 +1,281 @@
+"""Makes the zip of each AWS function: our modules that it can reach, what those import, and nothing else.
+
+    .venv/bin/python tools/package.py [--architecture arm64|x86_64]... [--output build/lambda]
+
+Wheels are those of requirements-aws.txt, for Lambda's platform; they are downloaded once, and after that no network is
+needed. Bytecode is compiled with unchecked hashes: zips hold no times by which Python could tell that it is fresh
+(PEP 552). So the functions must run on the minor version of Python that makes the zips; it is written to `runtime`.
+The same input gives the same zips, octet for octet.
+"""
+
+import argparse
+import ast
+import importlib.metadata
+import json
+import py_compile
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src"
+LOCK = ROOT / "requirements-aws.txt"
+PLATFORMS = {"arm64": "aarch64", "x86_64": "x86_64"}
+TASK_ROOT = "/var/task"
+EPOCH = (1980, 1, 1, 0, 0, 0)  # The first moment that a zip can name.
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+TAG = f"cpython-{sys.version_info.major}{sys.version_info.minor}"
+
+
+@dataclass(frozen=True)
+class Function:
+    """`without` names modules, ours or others', that this function never comes to; `services` are those of boto3."""
+
+    handler: str
+    services: tuple[str, ...]
+    without: tuple[str, ...] = ()
+
+
+ACME = ("certwright.keys", "certwright.steps", "certwright.ca.client", "certwright.identifiers", "cryptography", "jwt")
+GRAPHQL = ("certwright.api", "certwright.reading", "certwright.service")
+PIECES = ("certwright.aws.hints", "certwright.aws.audit_archive")
+
+FUNCTIONS = {
+    "http": Function("certwright.aws.http", ("dynamodb", "kms"), PIECES),
+    "websocket": Function("certwright.aws.websocket", ("dynamodb", "kms", "apigatewaymanagementapi"), PIECES),
+    "stream": Function(
+        "certwright.aws.stream",
+        ("dynamodb", "apigatewaymanagementapi", "sqs", "logs", "firehose", "events"),
+        (*ACME, "certwright.aws.kms_sealer"),
+    ),
+    "worker": Function("certwright.aws.worker", ("dynamodb", "kms", "sqs"), (*GRAPHQL, PIECES[1], "jwt")),
+    "watch": Function("certwright.aws.watch", ("dynamodb",), (*ACME, *GRAPHQL, *PIECES, "certwright.aws.kms_sealer")),
+}
+
+ALWAYS = {"boto3", "certwright.aws.dynamo_table"}
+BOTOCORE_DATA = ("_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json")
+LEFT_OUT = re.compile(r"(^|/)(tests?|__pycache__|examples)/|\.(pyi|pyx|pxd|c|h|typed)$|^boto3/data/|^[^/]+\.data/")
+
+
+# What a function reaches
+
+
+def reached(function: Function) -> tuple[set[str], set[str]]:
+    """Our modules that a function's handler imports, at once or later, and the other packages that those do."""
+    ours, others = set[str](), set[str]()
+    waiting = [function.handler, *(name for name in ALWAYS if "." in name)]
+    while waiting:
+        module = waiting.pop()
+        if module in ours or _is_below(module, function.without):
+            continue
+        ours |= {module, *_parents(module)}
+        for name in _imports(_path(module)):
+            if name.partition(".")[0] == "certwright":
+                waiting.append(name if _path(name).exists() else name.rpartition(".")[0])
+            elif not _is_below(name, function.without):
+                others.add(name.partition(".")[0])
+    return {name for name in ours if _path(name).exists()}, others | {"boto3"}
+
+
+def _is_below(name: str, packages: Iterable[str]) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def _parents(module: str) -> Iterator[str]:
+    parts = module.split(".")
+    return (".".join(parts[:end]) for end in range(1, len(parts)))
+
+
+def _path(module: str) -> Path:
+    path = SOURCE.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """What a file imports anywhere in it, but for what only a type checker reads."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def distributions(packages: Iterable[str]) -> set[str]:
+    """The distributions that hold these packages, and all that those require."""
+    holders = importlib.metadata.packages_distributions()
+    waiting = [holder for package in packages if package not in sys.stdlib_module_names for holder in holders[package]]
+    found = set[str]()
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name not in found:
+            found.add(name)
+            required = map(Requirement, importlib.metadata.requires(name) or ())
+            waiting += [r.name for r in required if r.marker is None or r.marker.evaluate({"extra": ""})]
+    return found
+
+
+# Wheels
+
+
+def pinned() -> dict[str, str]:
+    """The lock's entries, with their hashes, by name."""
+    entries = re.split(r"\n(?=\S)", LOCK.read_text())
+    return {canonicalize_name(re.split(r"[=\[ ]", entry)[0]): entry for entry in entries if "==" in entry}
+
+
+def download(names: Iterable[str], architecture: str, folder: Path) -> None:
+    """Have the wheels of these distributions in `folder`, and no others."""
+    lock = pinned()
+    wanted = "\n".join(lock[name] for name in sorted(names))
+    note = folder / "requirements.txt"
+    if note.exists() and note.read_text() == wanted:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "wanted.txt").write_text(wanted)
+    machine = PLATFORMS[architecture]
+    platforms = [f"--platform=manylinux_2_{glibc}_{machine}" for glibc in (34, 28, 17)]
+    platforms.append(f"--platform=manylinux2014_{machine}")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--no-deps"]
+    pip += ["--require-hashes", "--only-binary=:all:", f"--python-version={PYTHON}", "--implementation=cp", *platforms]
+    subprocess.run([*pip, f"--dest={folder}", f"--requirement={folder / 'wanted.txt'}"], check=True)  # noqa: S603
+    (folder / "wanted.txt").rename(note)
+
+
+def unpack(wheel: Path, folder: Path) -> None:
+    """The files of a wheel that a function can need, with their bytecode, in `folder`; nothing if they are there."""
+    if folder.exists():
+        return
+    draft = folder.with_suffix(".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            about = ".dist-info/" in name and not name.endswith("/METADATA")
+            if not (name.endswith("/") or about or LEFT_OUT.search(name)):
+                archive.extract(name, draft)
+    compile_below(draft, PurePosixPath(TASK_ROOT))
+    draft.rename(folder)
+
+
+def compile_below(folder: Path, place: PurePosixPath) -> None:
+    for path in folder.rglob("*.py"):
+        bytecode = path.parent / "__pycache__" / f"{path.stem}.{TAG}.pyc"
+        py_compile.compile(
+            str(path),
+            str(bytecode),
+            dfile=str(place / path.relative_to(folder).as_posix()),
+            doraise=True,
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
+
+
+# Zips
+
+
+def contents(function: Function, names: Iterable[str], site: Path, ours: Path) -> Iterator[tuple[str, Path]]:
+    """What goes into a function's zip: names there, and the files here."""
+    modules, _ = reached(function)
+    for module in modules:
+        path = _path(module).relative_to(SOURCE)
+        for part in (path, path.parent / "__pycache__" / f"{path.stem}.{TAG}.pyc"):
+            yield part.as_posix(), ours / part
+    version = importlib.metadata.version("certwright")
+    metadata = f"certwright-{version}.dist-info/METADATA"
+    yield metadata, ours / metadata
+    for name in names:
+        for path in (site / name).rglob("*"):
+            inside = path.relative_to(site / name).as_posix()
+            if path.is_file() and _is_needed(inside, function.services):
+                yield inside, path
+
+
+def _is_needed(path: str, services: Sequence[str]) -> bool:
+    """Of botocore's descriptions of every service there is, those of the function's own."""
+    if not path.startswith("botocore/data/"):
+        return True
+    place = path.removeprefix("botocore/data/")
+    return place in BOTOCORE_DATA or place.partition("/")[0] in services
+
+
+def write_zip(target: Path, files: Iterable[tuple[str, Path]]) -> tuple[int, int]:
+    """Returns the octets of the zip, and of what is in it."""
+    unpacked = 0
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, path in sorted(files):
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.external_attr = (0o755 if name.endswith(".so") else 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            data = path.read_bytes()
+            unpacked += len(data)
+            archive.writestr(entry, data)
+    return target.stat().st_size, unpacked
+
+
+def copy_ours(folder: Path) -> None:
+    """Our package with its bytecode, and as much of its metadata as tells the version."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(SOURCE / "certwright", folder / "certwright", ignore=shutil.ignore_patterns("__pycache__"))
+    compile_below(folder, PurePosixPath(TASK_ROOT))
+    version = importlib.metadata.version("certwright")
+    metadata = folder / f"certwright-{version}.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text(f"Metadata-Version: 2.1\nName: certwright\nVersion: {version}\n")
+
+
+def package(architecture: str, output: Path) -> dict[str, tuple[int, int]]:
+    """Make every zip of one architecture; their sizes, packed and unpacked."""
+    folder = output / architecture
+    folder.mkdir(parents=True, exist_ok=True)
+    needs = {name: distributions(reached(function)[1]) for name, function in FUNCTIONS.items()}
+    wheels = output / "wheels" / architecture
+    download(set().union(*needs.values()), architecture, wheels)
+    site = output / "site" / architecture / TAG
+    by_name = {canonicalize_name(path.name.split("-")[0]): path for path in wheels.glob("*.whl")}
+    folders = {name: site / wheel.stem / name for name, wheel in by_name.items()}
+    with ProcessPoolExecutor() as pool:
+        list(pool.map(unpack, by_name.values(), folders.values()))
+        copy_ours(output / "ours")
+        jobs = {
+            name: pool.submit(write_zip, folder / f"{name}.zip", _sorted(function, needs[name], folders, output))
+            for name, function in FUNCTIONS.items()
+        }
+        return {name: job.result() for name, job in jobs.items()}
+
+
+def _sorted(function: Function, names: set[str], folders: dict[str, Path], output: Path) -> list[tuple[str, Path]]:
+    files = []
+    for name in names:
+        files += list(contents(function, [name], folders[name].parent, output / "ours"))
+    return sorted(set(files))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make the zips of the AWS functions.")
+    parser.add_argument("--architecture", action="append", choices=PLATFORMS)
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "lambda")
+    options = parser.parse_args()
+    lines = [f"{'function':12}{'architecture':14}{'zip':>9}{'unpacked':>10}"]
+    for architecture in options.architecture or PLATFORMS:
+        for name, sizes in package(architecture, options.output).items():
+            packed, unpacked = (f"{size / 1e6:.1f} MB" for size in sizes)
+            lines.append(f"{name:12}{architecture:14}{packed:>9}{unpacked:>10}")
+    (options.output / "runtime").write_text(f"python{PYTHON}\n")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
