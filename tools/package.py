@@ -11,14 +11,13 @@ The same input gives the same zips, octet for octet.
 import argparse
 import ast
 import importlib.metadata
-import json
 import py_compile
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -61,7 +60,6 @@ FUNCTIONS = {
     "watch": Function("certwright.aws.watch", ("dynamodb",), (*ACME, *GRAPHQL, *PIECES, "certwright.aws.kms_sealer")),
 }
 
-ALWAYS = {"boto3", "certwright.aws.dynamo_table"}
 BOTOCORE_DATA = ("_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json")
 LEFT_OUT = re.compile(r"(^|/)(tests?|__pycache__|examples)/|\.(pyi|pyx|pxd|c|h|typed)$|^boto3/data/|^[^/]+\.data/")
 
@@ -72,7 +70,7 @@ LEFT_OUT = re.compile(r"(^|/)(tests?|__pycache__|examples)/|\.(pyi|pyx|pxd|c|h|t
 def reached(function: Function) -> tuple[set[str], set[str]]:
     """Our modules that a function's handler imports, at once or later, and the other packages that those do."""
     ours, others = set[str](), set[str]()
-    waiting = [function.handler, *(name for name in ALWAYS if "." in name)]
+    waiting = [function.handler]
     while waiting:
         module = waiting.pop()
         if module in ours or _is_below(module, function.without):
@@ -83,7 +81,7 @@ def reached(function: Function) -> tuple[set[str], set[str]]:
                 waiting.append(name if _path(name).exists() else name.rpartition(".")[0])
             elif not _is_below(name, function.without):
                 others.add(name.partition(".")[0])
-    return {name for name in ours if _path(name).exists()}, others | {"boto3"}
+    return {name for name in ours if _path(name).exists()}, others
 
 
 def _is_below(name: str, packages: Iterable[str]) -> bool:
@@ -160,7 +158,7 @@ def unpack(wheel: Path, folder: Path) -> None:
     """The files of a wheel that a function can need, with their bytecode, in `folder`; nothing if they are there."""
     if folder.exists():
         return
-    draft = folder.with_suffix(".draft")
+    draft = folder.with_name(folder.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
@@ -186,21 +184,17 @@ def compile_below(folder: Path, place: PurePosixPath) -> None:
 # Zips
 
 
-def contents(function: Function, names: Iterable[str], site: Path, ours: Path) -> Iterator[tuple[str, Path]]:
-    """What goes into a function's zip: names there, and the files here."""
-    modules, _ = reached(function)
-    for module in modules:
+def contents(function: Function, sites: Iterable[Path], ours: Path) -> dict[str, Path]:
+    """What goes into a function's zip: names there, and the files here. `sites` are the wheels that it needs."""
+    files = {path.relative_to(ours).as_posix(): path for path in ours.glob("*.dist-info/METADATA")}
+    for module in reached(function)[0]:
         path = _path(module).relative_to(SOURCE)
         for part in (path, path.parent / "__pycache__" / f"{path.stem}.{TAG}.pyc"):
-            yield part.as_posix(), ours / part
-    version = importlib.metadata.version("certwright")
-    metadata = f"certwright-{version}.dist-info/METADATA"
-    yield metadata, ours / metadata
-    for name in names:
-        for path in (site / name).rglob("*"):
-            inside = path.relative_to(site / name).as_posix()
-            if path.is_file() and _is_needed(inside, function.services):
-                yield inside, path
+            files[part.as_posix()] = ours / part
+    for site in sites:
+        inside = {path.relative_to(site).as_posix(): path for path in site.rglob("*") if path.is_file()}
+        files |= {name: path for name, path in inside.items() if _is_needed(name, function.services)}
+    return files
 
 
 def _is_needed(path: str, services: Sequence[str]) -> bool:
@@ -211,11 +205,11 @@ def _is_needed(path: str, services: Sequence[str]) -> bool:
     return place in BOTOCORE_DATA or place.partition("/")[0] in services
 
 
-def write_zip(target: Path, files: Iterable[tuple[str, Path]]) -> tuple[int, int]:
+def write_zip(target: Path, files: Mapping[str, Path]) -> tuple[int, int]:
     """Returns the octets of the zip, and of what is in it."""
     unpacked = 0
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, path in sorted(files):
+        for name, path in sorted(files.items()):
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.external_attr = (0o755 if name.endswith(".so") else 0o644) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
@@ -243,24 +237,17 @@ def package(architecture: str, output: Path) -> dict[str, tuple[int, int]]:
     needs = {name: distributions(reached(function)[1]) for name, function in FUNCTIONS.items()}
     wheels = output / "wheels" / architecture
     download(set().union(*needs.values()), architecture, wheels)
-    site = output / "site" / architecture / TAG
-    by_name = {canonicalize_name(path.name.split("-")[0]): path for path in wheels.glob("*.whl")}
-    folders = {name: site / wheel.stem / name for name, wheel in by_name.items()}
+    unpacked = output / "unpacked" / architecture / TAG
+    by_name: dict[str, Path] = {canonicalize_name(path.name.split("-")[0]): path for path in wheels.glob("*.whl")}
+    sites = {name: unpacked / wheel.stem for name, wheel in by_name.items()}
     with ProcessPoolExecutor() as pool:
-        list(pool.map(unpack, by_name.values(), folders.values()))
+        list(pool.map(unpack, by_name.values(), sites.values()))
         copy_ours(output / "ours")
-        jobs = {
-            name: pool.submit(write_zip, folder / f"{name}.zip", _sorted(function, needs[name], folders, output))
-            for name, function in FUNCTIONS.items()
-        }
+        jobs = {}
+        for name, function in FUNCTIONS.items():
+            files = contents(function, [sites[need] for need in needs[name]], output / "ours")
+            jobs[name] = pool.submit(write_zip, folder / f"{name}.zip", files)
         return {name: job.result() for name, job in jobs.items()}
-
-
-def _sorted(function: Function, names: set[str], folders: dict[str, Path], output: Path) -> list[tuple[str, Path]]:
-    files = []
-    for name in names:
-        files += list(contents(function, [name], folders[name].parent, output / "ours"))
-    return sorted(set(files))
 
 
 def main() -> None:

@@ -8,13 +8,13 @@ from strawberry import ID
 
 from certwright import model
 from certwright.api.context import Context, Info
+from certwright.api.pages import Connection
 from certwright.api.types import (
     Account,
     AcmeServer,
     AuditEvent,
     Certificate,
     Challenge,
-    Connection,
     Dashboard,
     Order,
     Viewer,

@@ -1,14 +1,15 @@
 """The model as GraphQL shows it. Views are made from model values by their `of`; related objects are loaded later."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import strawberry
 from strawberry import ID, Private
 
 from certwright import events, model
 from certwright.api.context import Info
+from certwright.api.pages import Connection
 from certwright.ca.presets import Preset
 from certwright.challenges import preparation
 from certwright.reading import Dashboard as DashboardData
@@ -20,38 +21,6 @@ strawberry.enum(model.OrderStatus, description="NEW: recorded here, not yet acce
 for plain in (model.ChallengeStatus, model.CertificateStatus, model.KeyType, model.Role, model.RevocationReason):
     strawberry.enum(plain)
 strawberry.enum(events.Outcome, name="AuditOutcome")
-
-
-@strawberry.type
-class PageInfo:
-    has_next_page: bool
-    has_previous_page: bool
-    start_cursor: str | None
-    end_cursor: str | None
-
-
-@strawberry.type
-class Edge(Generic[T]):
-    node: T
-    cursor: str
-
-
-@strawberry.type
-class Connection(Generic[T]):
-    edges: list[Edge[T]]
-    page_info: PageInfo
-
-    @classmethod
-    def of(cls, page: model.Page, view: Callable[[Any], T], after: str | None) -> "Connection[T]":
-        """A page of model values as a connection of views."""
-        edges = [Edge(node=view(node), cursor=cursor) for node, cursor in zip(page.nodes, page.cursors, strict=True)]
-        info = PageInfo(
-            has_next_page=page.has_next,
-            has_previous_page=after is not None,
-            start_cursor=page.cursors[0] if page.cursors else None,
-            end_cursor=page.cursors[-1] if page.cursors else None,
-        )
-        return cls(edges=edges, page_info=info)
 
 
 @strawberry.type
@@ -365,12 +334,6 @@ class AuditEvent:
             hash=record.hash,
             previous_hash=record.previous_hash,
         )
-
-
-AccountConnection: TypeAlias = Connection[Account]
-OrderConnection: TypeAlias = Connection[Order]
-CertificateConnection: TypeAlias = Connection[Certificate]
-AuditEventConnection: TypeAlias = Connection[AuditEvent]
 
 
 def _present(value: T | None) -> T:

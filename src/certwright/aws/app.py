@@ -27,6 +27,9 @@ from certwright.table import Table
 if TYPE_CHECKING:
     from certwright.api.context import Api, EventSource
     from certwright.aws.audit_archive import Archive
+    from certwright.aws.bridge import Bridge
+    from certwright.aws.connections import Connections
+    from certwright.aws.gateway import Gateway
     from certwright.aws.hints import Hints
     from certwright.aws.observability import Log
     from certwright.reading import Reader
@@ -78,7 +81,11 @@ class App:
         kind, _, name = self.settings.store.partition(":")
         if kind != "dynamodb":
             raise InvalidInput(f"CERTWRIGHT_STORE is {self.settings.store!r}; on AWS it must be dynamodb:TABLE")
-        return DynamoTable(self.client("dynamodb"), name, lambda: int(self.clock().timestamp()))
+        return DynamoTable(self.client("dynamodb"), name, self.seconds)
+
+    def seconds(self) -> int:
+        """The clock's time since the epoch."""
+        return int(self.clock().timestamp())
 
     @functools.cached_property
     def store(self) -> Store:
@@ -145,6 +152,26 @@ class App:
         from certwright.api.context import Api
 
         return Api(self.reader, self.service, self.sign_in, events)
+
+    @functools.cached_property
+    def connections(self) -> "Connections":
+        from certwright.aws.connections import Connections
+
+        return Connections(self.table, self.seconds)
+
+    @functools.cache  # noqa: B019  An App lives as long as its process.
+    def gateway(self, url: str) -> "Gateway":
+        """The way to the sockets of a WebSocket API at `https://{domain}/{stage}`; STACK_SOCKETS goes before it."""
+        from certwright.aws.gateway import PATIENT, Gateway
+
+        endpoint = self._environment.get("STACK_SOCKETS") or url
+        return Gateway(self.client("apigatewaymanagementapi", endpoint_url=endpoint, config=PATIENT))
+
+    @functools.cached_property
+    def bridge(self) -> "Bridge":
+        from certwright.aws.bridge import Bridge
+
+        return Bridge(self.client("events"), self.wired("STACK_BUS"))
 
     @functools.cached_property
     def hints(self) -> "Hints":

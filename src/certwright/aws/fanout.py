@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -33,8 +33,8 @@ class FanOut:
         api: Callable[[EventSource], Api],
         store: Store,
         connections: Connections,
-        told: Told,
         gateway: Gateway,
+        told: Told,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -45,17 +45,17 @@ class FanOut:
         self._gateway = gateway
         self._monotonic = monotonic
 
-    def tell(self, batch: Batch, seconds: float) -> set[str]:
-        """Tell everyone of a batch's events. Returns the ids of those that are to be told again.
+    def tell(self, batch: Batch, told: Mapping[str, set[str]], seconds: float) -> set[str]:
+        """Tell everyone of a batch's events but those who were told of them. Returns the ids of those that failed.
 
-        What was not begun after so many `seconds` is left for the next time.
+        `told` are the names of those who were, by event. What was not begun after so many `seconds` has failed.
         """
-        return asyncio.run(self._tell(batch, self._monotonic() + seconds))
+        return asyncio.run(self._tell_all(batch, told, self._monotonic() + seconds))
 
-    async def _tell(self, batch: Batch, until: float) -> set[str]:
+    async def _tell_all(self, batch: Batch, told: Mapping[str, set[str]], until: float) -> set[str]:
         threads = anyio.CapacityLimiter(LANES + 1)  # One for what is noted while all lanes are at work.
         try:
-            lanes = await self._lanes(batch, threads)
+            lanes = await self._lanes(batch, told, threads)
         except Unavailable as error:
             logger.warning("who is to be told of %d events cannot be read now: %s", len(batch.facts), error)
             return {fact.record.id for fact in batch.facts}
@@ -68,7 +68,9 @@ class FanOut:
             await delivery.settle()
         return delivery.failed
 
-    async def _lanes(self, batch: Batch, threads: anyio.CapacityLimiter) -> list[Lane]:
+    async def _lanes(
+        self, batch: Batch, told: Mapping[str, set[str]], threads: anyio.CapacityLimiter
+    ) -> list[Lane]:
         async def run(function: Callable[..., Any], *arguments: object) -> Any:
             return await anyio.to_thread.run_sync(function, *arguments, limiter=threads)
 
@@ -76,9 +78,7 @@ class FanOut:
         found = await asyncio.gather(*(run(self._connections.subscribers, topic) for topic in topics))
         listeners: dict[Topic, list[Subscription]] = dict(zip(topics, found, strict=True))
         heard = [fact for fact in batch.facts if any(listeners[topic] for topic in fact.topics)]
-        if not heard:
-            return []
-        told, entities = await asyncio.gather(run(self._read_told, heard), run(self._read_entities, batch, heard))
+        entities = await run(self._read_entities, batch, heard)
         lanes: dict[str, Lane] = {}
         for fact in heard:
             notice = _notice(fact, entities.get(fact.record.id))
@@ -86,13 +86,6 @@ class FanOut:
                 if subscription.name not in told[fact.record.id]:
                     lanes.setdefault(subscription.name, Lane(subscription)).notices.append(notice)
         return list(lanes.values())
-
-    def _read_told(self, facts: Sequence[Fact]) -> dict[str, set[str]]:
-        """The names of those who were told already, by event."""
-        by_tenant: dict[str, list[str]] = defaultdict(list)
-        for fact in facts:
-            by_tenant[fact.record.tenant].append(fact.record.id)
-        return {id: names for tenant, ids in by_tenant.items() for id, names in self._told.read(tenant, ids).items()}
 
     def _read_entities(self, batch: Batch, facts: Sequence[Fact]) -> dict[str, Entity]:
         """What events are about, by event: as the batch has it, else as it is now."""

@@ -7,8 +7,10 @@ for itself, until Lambda gives it to the failure destination.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 from certwright.aws import changes
 from certwright.aws.changes import Batch, Fact
@@ -17,17 +19,17 @@ from certwright.errors import Unavailable
 from certwright.events import Record
 from certwright.table import Due
 
+if TYPE_CHECKING:
+    from certwright.aws.app import App, Handler
+
 logger = logging.getLogger(__name__)
 
-_RESERVE_SECONDS = 3
+_RESERVE_SECONDS = 5
 _LONGEST_SECONDS = 60
 _SHIPPED = "~shipped"
 
-
-class Subscribers(Protocol):
-    """`certwright.aws.fanout.FanOut` is one."""
-
-    def tell(self, batch: Batch, seconds: float) -> set[str]: ...
+Tell = Callable[[Batch, Mapping[str, set[str]], float], set[str]]
+"""`FanOut.tell`."""
 
 
 class StreamFunction:
@@ -35,13 +37,13 @@ class StreamFunction:
 
     def __init__(
         self,
-        subscribers: Subscribers,
+        tell: Tell,
         told: Told,
         *,
         wake: Callable[[Sequence[Due]], object],
         ship: Sequence[Callable[[Sequence[Record]], object]],
     ) -> None:
-        self._subscribers = subscribers
+        self._tell = tell
         self._told = told
         self._wake = wake
         self._ship = ship
@@ -51,21 +53,65 @@ class StreamFunction:
         batch = changes.read(event["Records"])
         if batch.due:
             self._wake(batch.due)
-        failed = self._subscribers.tell(batch, _seconds_left(context)) if batch.facts else set()
-        shipped = self._ship_all(batch.facts)
-        places = {fact.place for fact in batch.facts if fact.record.id in failed or not shipped} | {*batch.poison}
-        if places and shipped:
-            self._note_shipped(batch.facts)
+        failed = self._deal_with(batch, _seconds_left(context)) if batch.facts else set()
+        places = {*batch.poison, *(fact.place for fact in batch.facts if fact.record.id in failed)}
         return {"batchItemFailures": [{"itemIdentifier": place} for place in sorted(places, key=int)]}
 
-    def _ship_all(self, facts: Sequence[Fact]) -> bool:
-        """Whether all is shipped."""
+    def _deal_with(self, batch: Batch, seconds: float) -> set[str]:
+        """Returns the ids of the events that failed. Neither shipping nor telling waits for the other."""
         try:
-            shipped = self._shipped(facts)
-            records = [fact.record for fact in facts if fact.record.id not in shipped]
+            told = self._read_told(batch.facts)
+        except Unavailable as error:
+            logger.warning("what is done of %d events cannot be read now: %s", len(batch.facts), error)
+            return {fact.record.id for fact in batch.facts}
+        unshipped = [fact.record for fact in batch.facts if _SHIPPED not in told[fact.record.id]]
+        with ThreadPoolExecutor(1) as thread:
+            shipping = thread.submit(self._failed_to_ship, unshipped)
+            failed = self._tell(batch, told, seconds) | shipping.result()
+        if failed or batch.poison:
+            self._note_shipped([fact for fact in batch.facts if fact.record.id not in shipping.result()])
+        return failed
+
+    def _read_told(self, facts: Sequence[Fact]) -> dict[str, set[str]]:
+        by_tenant: dict[str, list[str]] = defaultdict(list)
+        for fact in facts:
+            by_tenant[fact.record.tenant].append(fact.record.id)
+        return {id: names for tenant, ids in by_tenant.items() for id, names in self._told.read(tenant, ids).items()}
+
+    def _failed_to_ship(self, records: Sequence[Record]) -> set[str]:
+        try:
             for ship in self._ship if records else ():
                 ship(records)
         except Unavailable as error:
-            logger.warning("%d events are shipped later: %s", len(facts), error)
-            return False
-        return True
+            logger.warning("%d events are shipped later: %s", len(records), error)
+            return {record.id for record in records}
+        return set()
+
+    def _note_shipped(self, facts: Sequence[Fact]) -> None:
+        """Only where the batch comes again: what is shipped twice costs more than what is noted in vain."""
+        by_tenant: dict[str, dict[str, list[str]]] = defaultdict(dict)
+        for fact in facts:
+            by_tenant[fact.record.tenant][fact.record.id] = [_SHIPPED]
+        for tenant, shipped in by_tenant.items():
+            try:
+                self._told.note(tenant, shipped)
+            except Unavailable as error:
+                logger.warning("%d events may be shipped twice: %s", len(shipped), error)
+
+
+def _seconds_left(context: Any) -> float:
+    """For telling: what Lambda leaves, but for a reserve in which to note what was done."""
+    if context is None:
+        return _LONGEST_SECONDS
+    left = float(context.get_remaining_time_in_millis()) / 1000
+    return max(1.0, left - _RESERVE_SECONDS)
+
+
+def make(app: "App") -> "Handler":
+    """The function of a stack's process."""
+    from certwright.aws.fanout import FanOut
+
+    told = Told(app.table, app.seconds, app.store.new_id)
+    gateway = app.gateway(app.wired("STACK_SOCKETS"))
+    fan_out = FanOut(app.api, app.store, app.connections, gateway, told)
+    return StreamFunction(fan_out.tell, told, wake=app.hints.send, ship=(app.archive.ship, app.bridge.put))
