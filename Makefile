@@ -75,3 +75,14 @@ $(NODE_MODULES): tests/package.json tests/package-lock.json | $(TESTABLE)
 	else \
 		echo "npm ci failed: the tests that need packages from it will be skipped"; \
 	fi
+
+# The zips of the AWS functions, in build/lambda; no account is needed (ARGS='--architecture arm64' for one of the two).
+.PHONY: package
+PACKAGEABLE := .venv/.packageable
+package: $(PACKAGEABLE)
+	$(BIN)/python tools/package.py $(ARGS)
+
+$(PACKAGEABLE): requirements-aws.txt pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes --requirement requirements-aws.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.dynamo import dynamodb_local, missing_for_dynamodb_local
 from tests.support.house import House
 from tests.support.pebble import Pebble
 from tests.support.stub_ca import StubCa
@@ -79,3 +80,12 @@ def stub_house(tmp_path: Path, stub: StubCa) -> Iterator[House]:
     """The service with a CA that does as the test says."""
     with House(tmp_path, stub) as house:
         yield house
+
+
+@pytest.fixture(scope="session")
+def dynamodb() -> Iterator[Any]:
+    """A client of a DynamoDB Local, for tests that make tables of their own in it."""
+    if reason := missing_for_dynamodb_local():
+        pytest.skip(reason)
+    with dynamodb_local() as client:
+        yield client

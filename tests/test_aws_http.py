@@ -22,7 +22,7 @@ from certwright.model import Role
 from certwright.steps import system
 from certwright.store import Store
 from tests.support.cloud import Cloud, LambdaContext, client, http_event
-from tests.support.dynamo import UNKNOWN_TO_DYNAMODB_LOCAL, create_table, dynamodb_local, missing_for_dynamodb_local
+from tests.support.dynamo import UNKNOWN_TO_DYNAMODB_LOCAL, create_table
 from tests.support.house import GraphQLFailed
 from tests.support.stub_ca import StubCa
 
@@ -129,21 +129,10 @@ def test_origin_that_is_allowed_may_ask() -> None:
     assert answer.headers["access-control-allow-origin"] == "https://app.example"
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"), [("STACK_KEY", ""), ("CERTWRIGHT_STORE", "sqlite:x"), ("CERTWRIGHT_STOER", "dynamodb:t")]
-)
+@pytest.mark.parametrize(("setting", "value"), [("CERTWRIGHT_STORE", "sqlite:x"), ("CERTWRIGHT_STOER", "dynamodb:t")])
 def test_setting_that_is_missing_or_wrong_is_named(cloud: Cloud, setting: str, value: str) -> None:
     with pytest.raises(InvalidInput, match=setting):
         serve(App({**cloud.environment, setting: value}, client=client))
-
-
-@pytest.fixture(scope="module")
-def dynamodb() -> Iterator[Any]:
-    if reason := missing_for_dynamodb_local():
-        pytest.skip(reason)
-    with dynamodb_local() as dynamodb:
-        create_table(dynamodb, "certwright", UNKNOWN_TO_DYNAMODB_LOCAL)
-        yield dynamodb
 
 
 FIRST_REQUEST = """
@@ -157,7 +146,8 @@ json.dump({"answers": [answer, again], "modules": sorted({name.partition(".")[0]
 
 
 def test_first_dashboard_imports_neither_the_acme_library_nor_cryptography(dynamodb: Any) -> None:
-    table = DynamoTable(dynamodb, "certwright", lambda: int(utc_now().timestamp()))
+    create_table(dynamodb, "cold-start", UNKNOWN_TO_DYNAMODB_LOCAL)
+    table = DynamoTable(dynamodb, "cold-start", lambda: int(utc_now().timestamp()))
     store = Store(table, clock=utc_now, new_id=Ulids(utc_now, secrets.randbits))
     _, token = Tokens(store, utc_now).create("cold", Role.VIEWER, system("default"))
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
@@ -169,7 +159,7 @@ def test_first_dashboard_imports_neither_the_acme_library_nor_cryptography(dynam
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_LAMBDA_FUNCTION_NAME": "http",
-        "CERTWRIGHT_STORE": "dynamodb:certwright",
+        "CERTWRIGHT_STORE": "dynamodb:cold-start",
         "STACK_KEY": "alias/none",
     }
     told = subprocess.run(

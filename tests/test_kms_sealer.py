@@ -135,6 +135,14 @@ def test_key_that_may_not_be_used_is_named(code: str) -> None:
         answering("generate_data_key", code).seal(b"secret", CONTEXT)
 
 
+def test_function_without_a_key_seals_and_opens_nothing(client: Any, sealer: KmsSealer) -> None:
+    keyless = KmsSealer(lambda: client, "")
+    with pytest.raises(KmsKeyRefused, match="STACK_KEY"):
+        keyless.seal(b"secret", CONTEXT)
+    with pytest.raises(KmsKeyRefused, match="STACK_KEY"):
+        keyless.open(sealer.seal(b"secret", CONTEXT), CONTEXT)
+
+
 def test_repr_and_refusals_hold_no_secret(sealer: KmsSealer) -> None:
     sealed = sealer.seal(b"swordfish", CONTEXT)
     with pytest.raises(SealBroken) as caught:

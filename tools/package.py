@@ -10,13 +10,16 @@ The same input gives the same zips, octet for octet.
 
 import argparse
 import ast
+import hashlib
 import importlib.metadata
+import json
 import py_compile
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -54,14 +57,30 @@ FUNCTIONS = {
     "stream": Function(
         "certwright.aws.stream",
         ("dynamodb", "apigatewaymanagementapi", "sqs", "logs", "firehose", "events"),
-        (*ACME, "certwright.aws.kms_sealer"),
+        ACME,
     ),
     "worker": Function("certwright.aws.worker", ("dynamodb", "kms", "sqs"), (*GRAPHQL, PIECES[1], "jwt")),
-    "watch": Function("certwright.aws.watch", ("dynamodb",), (*ACME, *GRAPHQL, *PIECES, "certwright.aws.kms_sealer")),
+    "watch": Function("certwright.aws.watch", ("dynamodb",), (*ACME, *GRAPHQL, *PIECES)),
 }
 
 BOTOCORE_DATA = ("_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json")
-LEFT_OUT = re.compile(r"(^|/)(tests?|__pycache__|examples)/|\.(pyi|pyx|pxd|c|h|typed)$|^boto3/data/|^[^/]+\.data/")
+
+_UNUSED = {
+    "aws_lambda_powertools": "event_handler",
+    "aws_lambda_powertools/utilities": "auth_alpha|batch|circuit_breaker|data_classes|data_masking|feature_flags|"
+    "idempotency|kafka|parameters|parser|streaming|validation",
+    "boto3": "data|examples",
+    "cffi": "recompiler|setuptools_ext|cparser|.*[.]h",
+    "dateutil/zoneinfo": "dateutil-zoneinfo.tar.gz",
+    "pycparser": ".*",
+    "strawberry": "aiohttp|chalice|channels|cli|codegen|codemods|django|ext|fastapi|flask|litestar|pydantic|quart|"
+    "sanic|schema_codegen|test",
+}
+LEFT_OUT = re.compile(
+    "|".join(f"^{folder}/({names})(/|[.]py$|$)" for folder, names in _UNUSED.items())
+    + r"|(^|/)(tests?|__pycache__)/|[.](pyi|pyx|pxd|typed)$|^[^/]+[.]data/"
+)
+"""Of wheels: what no function comes to. tests/test_stack.py imports everything that is left."""
 
 
 # What a function reaches
@@ -230,14 +249,31 @@ def copy_ours(folder: Path) -> None:
     metadata.write_text(f"Metadata-Version: 2.1\nName: certwright\nVersion: {version}\n")
 
 
+def inputs() -> str:
+    """A digest of all that the zips are made from."""
+    digest = hashlib.sha256(TAG.encode())
+    for path in (Path(__file__), LOCK, ROOT / "pyproject.toml", *sorted((SOURCE / "certwright").rglob("*.py"))):
+        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def package(architecture: str, output: Path) -> dict[str, tuple[int, int]]:
-    """Make every zip of one architecture; their sizes, packed and unpacked."""
-    folder = output / architecture
+    """Make every zip of one architecture, unless they are there; their sizes, packed and unpacked."""
+    folder, made_from = output / architecture, inputs()
+    note = folder / "sizes.json"
+    if note.exists() and (noted := json.loads(note.read_text()))["inputs"] == made_from:
+        return {name: (packed, unpacked) for name, (packed, unpacked) in noted["sizes"].items()}
     folder.mkdir(parents=True, exist_ok=True)
+    sizes = make(architecture, output)
+    note.write_text(json.dumps({"inputs": made_from, "sizes": sizes}))
+    return sizes
+
+
+def make(architecture: str, output: Path) -> dict[str, tuple[int, int]]:
     needs = {name: distributions(reached(function)[1]) for name, function in FUNCTIONS.items()}
     wheels = output / "wheels" / architecture
     download(set().union(*needs.values()), architecture, wheels)
-    unpacked = output / "unpacked" / architecture / TAG
+    unpacked = output / "unpacked" / architecture / f"{TAG}-{zlib.crc32(LEFT_OUT.pattern.encode()):08x}"
     by_name: dict[str, Path] = {canonicalize_name(path.name.split("-")[0]): path for path in wheels.glob("*.whl")}
     sites = {name: unpacked / wheel.stem for name, wheel in by_name.items()}
     with ProcessPoolExecutor() as pool:
@@ -246,7 +282,7 @@ def package(architecture: str, output: Path) -> dict[str, tuple[int, int]]:
         jobs = {}
         for name, function in FUNCTIONS.items():
             files = contents(function, [sites[need] for need in needs[name]], output / "ours")
-            jobs[name] = pool.submit(write_zip, folder / f"{name}.zip", files)
+            jobs[name] = pool.submit(write_zip, output / architecture / f"{name}.zip", files)
         return {name: job.result() for name, job in jobs.items()}
 
 

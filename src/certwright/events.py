@@ -37,19 +37,18 @@ class Event:
     @property
     def facts(self) -> dict[str, Any]:
         """The fields beyond the subject, JSON-able."""
-        facts = dataclasses.asdict(self)
-        del facts["subject_id"]
-        return facts
+        facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "subject_id"}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in facts.items()}
 
     @property
     def detail(self) -> str | None:
         """The facts in a line for people."""
-        told = [f"{k.replace('_', ' ')}: {_told(v)}" for k, v in self.facts.items() if v not in (None, "", (), [])]
+        told = [f"{k.replace('_', ' ')}: {_told(v)}" for k, v in self.facts.items() if v not in (None, "", [])]
         return "; ".join(told) or None
 
 
 def _told(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +265,7 @@ def record(event: Event, actor: Actor, *, id: str, at: datetime, previous: Recor
         hash="",
         subject_id=event.subject_id,
         detail=event.detail,
-        facts=json.loads(json.dumps(event.facts)),
+        facts=event.facts,
         request_id=actor.request_id,
         source_ip=actor.source_ip,
         previous_hash=previous.hash if previous else None,

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 _FIRST_GUESS = 0.05
 _SHORTEST, _LONGEST = 0.002, 10.0
-_LEARNING, _FORGETTING = 0.3, 0.97
+_LEARNING, _FORGETTING = 0.3, 0.95
 
 
 @dataclass

@@ -46,7 +46,7 @@ _SCHEMA = (
 )
 
 _GET = """SELECT * FROM item WHERE pk = ? AND sk = ? AND (expires_at IS NULL OR expires_at >= ?)"""
-_VERSION = 3
+_GET_VERSION = """SELECT version FROM item WHERE pk = ? AND sk = ? AND (expires_at IS NULL OR expires_at >= ?)"""
 _QUERY = {  # keyed by whether by_index, and whether newest_first
     (False, False): """SELECT * FROM item WHERE pk = ? AND sk > ? AND (expires_at IS NULL OR expires_at >= ?)
         ORDER BY sk LIMIT ?""",
@@ -222,16 +222,18 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _apply(connection: sqlite3.Connection, operation: Operation, now: int) -> None:
-    row = connection.execute(_GET, (*operation.key, now)).fetchone()
     expected = _expected_version(operation)
-    if expected is not None and expected != (row[_VERSION] if row else 0):
-        raise ExpectationFailed(operation.key)
+    if expected is not None:
+        row = connection.execute(_GET_VERSION, (*operation.key, now)).fetchone()
+        if expected != (row[0] if row else 0):
+            raise ExpectationFailed(operation.key)
     match operation:
         case Put(item=item, unconditional=unconditional):
-            _store(connection, replace(item, version=1 if unconditional else item.version + 1))
+            _store(connection, item, 1 if unconditional else item.version + 1)
         case Add(pk=pk, sk=sk, amounts=amounts):
+            row = connection.execute(_GET, (pk, sk, now)).fetchone()
             present = _item(row) if row else Item(pk, sk, version=1)
-            _store(connection, replace(present, attributes=_added(present.attributes, amounts)))
+            _store(connection, replace(present, attributes=_added(present.attributes, amounts)), present.version)
         case Delete():
             connection.execute(_DELETE, operation.key)
         case Require():
@@ -258,12 +260,10 @@ def _added(attributes: Mapping[str, Value], amounts: Mapping[str, int]) -> Mappi
     return sums
 
 
-def _store(connection: sqlite3.Connection, item: Item) -> None:
+def _store(connection: sqlite3.Connection, item: Item, version: int) -> None:
     index_pk, index_sk = item.index or (None, None)
     attributes = _encode(item.attributes)
-    connection.execute(
-        _PUT, (item.pk, item.sk, attributes, item.version, index_pk, index_sk, item.due, item.expires_at)
-    )
+    connection.execute(_PUT, (item.pk, item.sk, attributes, version, index_pk, index_sk, item.due, item.expires_at))
 
 
 def _item(row: tuple[Any, ...]) -> Item:

@@ -6,7 +6,8 @@ audit cannot diverge; keys of links and counters follow from the entities alone.
 
 import itertools
 import logging
-from collections import Counter
+import threading
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=Account | Order)
 _HEAD_RETRIES = 30
+_MOST_HEADS = 5000
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Store:
         self.new_id = new_id
         self._publish = publish
         self._tenants: set[str] = set()
+        self._heads = _Heads()
 
     # Writing
 
@@ -124,16 +127,20 @@ class Store:
                 self._table.write([*entities, *operations, *puts])
             except ExpectationFailed as failure:
                 if "#event#" in failure.key[0]:
-                    continue  # Another event about the same subject was first: take the place after it.
+                    # Another event about the same subject was first: take the place after it.
+                    self._heads.forget(actor.tenant, events)
+                    continue
                 if idempotency and failure.key == items.idempotency_key(actor.tenant, idempotency[0]):
                     self._repeat(actor.tenant, idempotency[0])
                 raise Conflict("the object was changed by someone else at the same moment; read it again") from failure
+            self._heads.remember(actor.tenant, records)
             return records
         raise Conflict("too many changes to the same object at the same moment; try again")
 
     def _chain(self, events: Sequence[Event], actor: Actor) -> list[Record]:
         at = self._clock()
-        heads = {s: self._head(actor.tenant, s) for s in {e.subject_id for e in events}}
+        subjects = {e.subject_id for e in events}
+        heads = {s: self._heads.get(actor.tenant, s) or self._head(actor.tenant, s) for s in subjects}
         records = []
         for event in events:
             written = record(event, actor, id=self.new_id(), at=at, previous=heads[event.subject_id])
@@ -321,6 +328,31 @@ def _stored(before: Entity | None, after: Entity | None) -> Entity | None:
 
 def _by_id(entities: Iterable[Entity | None]) -> dict[str, Entity]:
     return {entity.id: entity for entity in entities if entity is not None}
+
+
+class _Heads:
+    """The newest record of chains that this process wrote to of late. One that is outdated does no harm: its place is
+    taken, so that the commit fails, forgets it and looks again."""
+
+    def __init__(self) -> None:
+        self._heads: OrderedDict[tuple[str, str | None], Record] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, tenant: str, subject_id: str | None) -> Record | None:
+        return self._heads.get((tenant, subject_id))
+
+    def remember(self, tenant: str, records: Sequence[Record]) -> None:
+        with self._lock:
+            for record in records:
+                self._heads[tenant, record.subject_id] = record
+                self._heads.move_to_end((tenant, record.subject_id))
+            while len(self._heads) > _MOST_HEADS:
+                self._heads.popitem(last=False)
+
+    def forget(self, tenant: str, events: Sequence[Event]) -> None:
+        with self._lock:
+            for event in events:
+                self._heads.pop((tenant, event.subject_id), None)
 
 
 def _covered(change: Change, records: Sequence[Record]) -> Change:

@@ -13,8 +13,9 @@ const client = createClient({
   connectionParams: { authorization: `Bearer ${token}` },
   retryAttempts: 50,
   retryWait: () => new Promise((resolve) => setTimeout(resolve, 100)),
-  // A refused credential stays refused; whatever else closes the socket may pass.
-  shouldRetry: (event) => event.code !== CloseCode.Forbidden,
+  // A refused credential stays refused, and so does what the client itself holds to be wrong (an Error); whatever else
+  // closes the socket may pass.
+  shouldRetry: (event) => !(event instanceof Error) && event.code !== CloseCode.Forbidden,
   on: {
     connected: () => tell({ connected: true }),
     closed: (event) => tell({ closed: event.code }),
@@ -28,6 +29,6 @@ try {
   }
   tell({ completed: true });
 } catch (error) {
-  tell({ failed: error.code ?? error });
+  tell({ failed: error.code ?? (error instanceof Error ? error.message : error) });
 }
 await client.dispose();

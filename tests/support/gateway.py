@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -29,7 +29,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 MAX_MESSAGE = 128 * 1024
 MAX_FRAME = 32 * 1024
-Function = Callable[[Mapping[str, Any], object], Any]
+Function = Callable[[dict[str, Any], Any], Any]
 
 
 @dataclass
@@ -40,7 +40,6 @@ class Connected:
     socket: ServerConnection
     protocol: str | None = None
     connected_at: int = field(default_factory=lambda: int(time.time() * 1000))
-    pending: list[Any] = field(default_factory=list)
 
 
 class ApiGateway:
@@ -52,10 +51,14 @@ class ApiGateway:
         self._pool = ThreadPoolExecutor(32, thread_name_prefix="lambda")
         self._numbers = itertools.count()
         self.connected: dict[str, Connected] = {}
+        self._by_socket: dict[ServerConnection, Connected] = {}
         self.posts: list[tuple[str, dict[str, Any]]] = []
         self.events: list[dict[str, Any]] = []
-        self.hold: Callable[[Mapping[str, Any]], None] = lambda _: None
-        self._stalls: dict[str, float] = {}
+        self.hold: Callable[[str], object] = lambda _: None
+        self.held: list[str] = []
+        self._taken: list[Future[None]] = []
+        self._stalls: dict[str, threading.Event] = {}
+        self._stall_seconds: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._server = self._serve(0)
         self.port: int = self._server.socket.getsockname()[1]
@@ -75,7 +78,8 @@ class ApiGateway:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._stalls.clear()
+        for stalled in self._stalls.values():
+            stalled.set()
         self._server.shutdown()
         self.drop_all()
         self._pool.shutdown(wait=True)
@@ -100,7 +104,16 @@ class ApiGateway:
 
     def stall(self, connection_id: str, seconds: float) -> None:
         """Answer posts to this socket only after so long."""
-        self._stalls[connection_id] = seconds
+        self._stalls[connection_id] = threading.Event()
+        self._stall_seconds[connection_id] = seconds
+
+    def release(self, connection_id: str) -> None:
+        """Let posts through that wait."""
+        self._stalls[connection_id].set()
+
+    def recover(self, connection_id: str) -> None:
+        """Take posts to this socket as to any other."""
+        self._failures.pop(connection_id)
 
     def fail(self, connection_id: str, status: int) -> None:
         """Answer posts to this socket with this status."""
@@ -117,10 +130,9 @@ class ApiGateway:
         return list(self.connected)[-1]
 
     def settle(self) -> None:
-        """Wait until every event so far has been taken."""
-        for connected in list(self.connected.values()):
-            for future in list(connected.pending):
-                future.result(30)
+        """Wait until every message so far has been taken."""
+        for taken in list(self._taken):
+            taken.result(30)
 
     # Sockets
 
@@ -133,26 +145,25 @@ class ApiGateway:
             body = str(answer.get("body", "")).encode() if isinstance(answer, dict) else b""
             return Response(status, "Refused", Headers({"Content-Length": str(len(body))}), body)
         connected.protocol = answer.get("headers", {}).get("Sec-WebSocket-Protocol")
-        socket.username = connected.id
-        self.connected[connected.id] = connected
+        self._by_socket[socket] = self.connected[connected.id] = connected
         return None
 
     def _agree(self, socket: ServerConnection, _: Request, response: Response) -> None:
-        protocol = self.connected[str(socket.username)].protocol if socket.username else None
-        if protocol:
-            response.headers["Sec-WebSocket-Protocol"] = protocol
+        connected = self._by_socket.get(socket)
+        if connected and connected.protocol:
+            response.headers["Sec-WebSocket-Protocol"] = connected.protocol
 
     def _talk(self, socket: ServerConnection) -> None:
-        connected = self.connected[str(socket.username)]
+        connected = self._by_socket.pop(socket)
         try:
             for message in socket:
                 if isinstance(message, bytes):
                     socket.close(1003)
                     break
-                future = self._pool.submit(self._deliver, connected, message, time.time())
-                connected.pending.append(future)
+                taken = self._pool.submit(self._deliver, connected, message, time.time())
+                self._taken.append(taken)
                 if self._in_order:
-                    future.result(60)
+                    taken.result(60)
         except ConnectionClosed:
             pass
         finally:
@@ -162,7 +173,9 @@ class ApiGateway:
     def _deliver(self, connected: Connected, body: str, received: float) -> None:
         event = self._event(connected, "MESSAGE", "$default", body=body)
         event["requestContext"]["requestTimeEpoch"] = int(received * 1000)
-        self.hold(event)
+        self.held.append(body)
+        self.hold(body)
+        self.held.remove(body)
         answer = self._invoke(event)
         if answer is None:
             failed = {"message": "Internal server error", "connectionId": connected.id, "requestId": "r"}
@@ -208,7 +221,8 @@ class ApiGateway:
         connected = self.connected.get(id)
         if len(data) > MAX_MESSAGE:
             return 413
-        time.sleep(self._stalls.get(id, 0))
+        if id in self._stalls:
+            self._stalls[id].wait(self._stall_seconds[id])
         if id in self._failures:
             return self._failures[id]
         if connected is None:

@@ -71,7 +71,7 @@ def refusal(message: object, error: Exception, close_code: int | None = None) ->
     code that a server closes with where it can; it stands beside the error's own.
     """
     id = message.get("id") if isinstance(message, dict) else None
-    formatted = dict(told(GraphQLError(str(error), original_error=error)).formatted)
-    if close_code is not None:
-        formatted["extensions"] = {**formatted.get("extensions", {}), "closeCode": close_code}
-    return {"type": "error", "id": id if isinstance(id, str) and id else _NOWHERE, "payload": [formatted]}
+    seen = told(GraphQLError(str(error), original_error=error))
+    extensions = {**(seen.extensions or {}), **({} if close_code is None else {"closeCode": close_code})}
+    payload = [{"message": seen.message, "extensions": extensions}]
+    return {"type": "error", "id": id if isinstance(id, str) and id else _NOWHERE, "payload": payload}

@@ -94,9 +94,10 @@ class App:
 
     @functools.cached_property
     def sealer(self) -> "Sealer":
+        """A function whose STACK_KEY is not set shows what is stored, and no secrets."""
         from certwright.aws.kms_sealer import KmsSealer
 
-        return KmsSealer(lambda: self.client("kms"), self.wired("STACK_KEY"))
+        return KmsSealer(lambda: self.client("kms"), self._environment.get("STACK_KEY", ""))
 
     @functools.cached_property
     def authorities(self) -> Authorities:
@@ -159,13 +160,17 @@ class App:
 
         return Connections(self.table, self.seconds)
 
-    @functools.cache  # noqa: B019  An App lives as long as its process.
-    def gateway(self, url: str) -> "Gateway":
-        """The way to the sockets of a WebSocket API at `https://{domain}/{stage}`; STACK_SOCKETS goes before it."""
-        from certwright.aws.gateway import PATIENT, Gateway
+    @functools.cached_property
+    def gateway(self) -> "Callable[[str], Gateway]":
+        """The way to the sockets of a WebSocket API at `https://{domain}/{stage}`; STACK_SOCKETS goes before that."""
+        from certwright.aws.gateway import Gateway, impatient
 
-        endpoint = self._environment.get("STACK_SOCKETS") or url
-        return Gateway(self.client("apigatewaymanagementapi", endpoint_url=endpoint, config=PATIENT))
+        @functools.cache
+        def gateway(url: str) -> Gateway:
+            endpoint = self._environment.get("STACK_SOCKETS") or url
+            return Gateway(self.client("apigatewaymanagementapi", endpoint_url=endpoint, config=impatient()))
+
+        return gateway
 
     @functools.cached_property
     def bridge(self) -> "Bridge":

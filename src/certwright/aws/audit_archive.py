@@ -19,6 +19,8 @@ from certwright.errors import InvalidInput, NotFound, Unavailable
 from certwright.events import Outcome, Record
 
 LOG_STREAM = "events"
+PREFIX = "audit/"
+"""Where infra/audit.yml has Firehose put them."""
 
 _MOST_OCTETS = 900_000
 _MOST_EVENTS = 10_000
@@ -96,7 +98,8 @@ def _batches(records: Iterable[Record]) -> Iterator[list[tuple[int, str]]]:
 
 
 def read_bucket(connect: Callable[[str], Any], url: str) -> Iterator[Record]:
-    """The records in every object below `s3://bucket/prefix`, in no order; `connect("s3")` is a boto3 client.
+    """The records in every object below `s3://bucket/prefix` (by itself PREFIX), in no order; `connect("s3")` is a
+    boto3 client.
 
     Raises InvalidInput for another url, for an object that is no archive, and for a line that holds no record;
     NotFound where there is no such bucket or nothing in it; Unavailable where S3 does not answer.
@@ -106,7 +109,7 @@ def read_bucket(connect: Callable[[str], Any], url: str) -> Iterator[Record]:
         raise InvalidInput(f"{url!r} is no place of an archive; give s3://BUCKET or s3://BUCKET/PREFIX")
     client, found = connect("s3"), False
     try:
-        for key in _keys(client, bucket, prefix):
+        for key in _keys(client, bucket, prefix or PREFIX):
             found = True
             body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
             yield from _records(body, f"s3://{bucket}/{key}")

@@ -27,7 +27,7 @@ LIFE_SECONDS = 2 * 3600 + 600
 _TOMBSTONE_SECONDS = 300
 _TRIES = 10
 _PAGE = 500
-_DELETIONS = 20
+_DELETIONS = 10
 
 Topic: TypeAlias = tuple[str, str | None]
 """(tenant, id of an entity), or (tenant, None) for everything of a tenant."""

@@ -68,9 +68,7 @@ class FanOut:
             await delivery.settle()
         return delivery.failed
 
-    async def _lanes(
-        self, batch: Batch, told: Mapping[str, set[str]], threads: anyio.CapacityLimiter
-    ) -> list[Lane]:
+    async def _lanes(self, batch: Batch, told: Mapping[str, set[str]], threads: anyio.CapacityLimiter) -> list[Lane]:
         async def run(function: Callable[..., Any], *arguments: object) -> Any:
             return await anyio.to_thread.run_sync(function, *arguments, limiter=threads)
 

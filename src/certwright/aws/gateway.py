@@ -2,20 +2,26 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
 from certwright.errors import CertwrightError, InvalidInput, Unavailable
 
+if TYPE_CHECKING:
+    from botocore.config import Config
+
 MAX_MESSAGE = 128 * 1024
 """Octets of one message (API Gateway's quota for WebSocket APIs)."""
 
-PATIENT = Config(connect_timeout=1, read_timeout=1.5, retries={"total_max_attempts": 1}, max_pool_connections=64)
-"""One socket must not keep the others waiting; who posts decides what to try again."""
-
 _GONE, _TOO_MANY = 410, 429
+
+
+def impatient() -> "Config":
+    """One socket must not keep the others waiting; and what to try again is decided here."""
+    from botocore.config import Config
+
+    return Config(connect_timeout=1, read_timeout=1.5, retries={"total_max_attempts": 1}, max_pool_connections=64)
 
 
 class Gone(Exception):
@@ -29,7 +35,7 @@ class Stalled(CertwrightError):
 
 
 class Gateway:
-    """Through the boto3 client `client` (of service "apigatewaymanagementapi", with PATIENT). Safe from any thread."""
+    """Through the boto3 client `client`, of service "apigatewaymanagementapi" and `impatient`. Safe from any thread."""
 
     def __init__(self, client: Any) -> None:
         self._client = client

@@ -75,6 +75,8 @@ class KmsSealer:
         return {"KeyId": self._key_id, **({"EncryptionContext": dict(context)} if context else {})}
 
     def _ask(self, method: str, **request: Any) -> Any:
+        if not self._key_id:
+            raise KmsKeyRefused("this function has no key (STACK_KEY): it has no business with secrets")
         try:
             return getattr(self._connect(), method)(**request)
         except (EndpointError, HTTPClientError) as error:

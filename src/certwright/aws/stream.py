@@ -10,17 +10,16 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from certwright.aws import changes
+from certwright.aws.app import App, Function, Handler
 from certwright.aws.changes import Batch, Fact
+from certwright.aws.fanout import FanOut
 from certwright.aws.told import Told
 from certwright.errors import Unavailable
 from certwright.events import Record
 from certwright.table import Due
-
-if TYPE_CHECKING:
-    from certwright.aws.app import App, Handler
 
 logger = logging.getLogger(__name__)
 
@@ -107,11 +106,11 @@ def _seconds_left(context: Any) -> float:
     return max(1.0, left - _RESERVE_SECONDS)
 
 
-def make(app: "App") -> "Handler":
-    """The function of a stack's process."""
-    from certwright.aws.fanout import FanOut
-
+def serve(app: App) -> Handler:
     told = Told(app.table, app.seconds, app.store.new_id)
     gateway = app.gateway(app.wired("STACK_SOCKETS"))
     fan_out = FanOut(app.api, app.store, app.connections, gateway, told)
     return StreamFunction(fan_out.tell, told, wake=app.hints.send, ship=(app.archive.ship, app.bridge.put))
+
+
+handler = Function("stream", serve)

@@ -25,6 +25,7 @@ from certwright.api.context import Api, Context, EventSource
 from certwright.api.errors import document
 from certwright.api.execution import execute
 from certwright.api.messages import MAX_OPERATIONS, PROTOCOL, Message
+from certwright.aws.app import App, Function, Handler
 from certwright.aws.connections import Connections, Overtaken, Subscription
 from certwright.aws.gateway import Gateway, Gone, Stalled
 from certwright.aws.replay import Recorder
@@ -120,7 +121,7 @@ class Exchange:
                 await self._post(refusal)
         except Gone:
             await self._forget()
-        except Stalled as error:
+        except (Stalled, Unavailable) as error:
             logger.warning("socket %s could not be answered: %s", self._id, error)
 
     async def _dispatch_or_refuse(self, text: str) -> Message | None:
@@ -194,12 +195,14 @@ class Exchange:
     async def _subscribe(self, message: Message) -> None:
         id, payload = message["id"], message["payload"]
         context = await self._admit(id)
+        answered = False
         async with aclosing(execute(id, payload, context)) as answers:
             async for answer in answers:
                 await self._post(answer)
                 if answer["type"] == "error":
                     return
-        if not self._recorder.topics:
+                answered = True
+        if answered or not self._recorder.topics:  # A query may listen too, while it waits for its answer.
             await self._post({"type": "complete", "id": id})
             return
         subscription = Subscription(self._id, id, payload, context.session, self._recorder.topics[0])
@@ -228,10 +231,15 @@ class Exchange:
         return Context(self._api, self._id, self._source_ip)
 
     async def _post(self, message: Message) -> None:
-        try:
-            await self._run(self._gateway.post, self._id, message)
-        except InvalidInput as error:  # Too large to be sent.
-            await self._run(self._gateway.post, self._id, messages.refusal(message, error))
+        """Raises Gone, Stalled, Unavailable, and InvalidInput for a message that is too large."""
+        await self._run(self._gateway.post, self._id, message)
 
     async def _run(self, function: Callable[..., Any], *arguments: object) -> Any:
         return await anyio.to_thread.run_sync(function, *arguments, limiter=self._api.reading)
+
+
+def serve(app: App) -> Handler:
+    return WebsocketFunction(app.api, app.connections, app.gateway, origins=app.settings.allowed_origins)
+
+
+handler = Function("websocket", serve)

@@ -1,6 +1,7 @@
 """`certwright serve`: the app under uvicorn, with a test CA beside it where one is wanted and can be had."""
 
 import errno
+import gc
 import signal
 import socket
 from collections.abc import Sequence
@@ -99,6 +100,9 @@ def _run(app: App, settings: Settings, listener: socket.socket, about_ca: str) -
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     _print_welcome(url, about_ca, _first_token(app), settings.data_dir)
+    # What exists now lives as long as the process: the collector need not walk it again and again, 20 ms each time.
+    gc.collect()
+    gc.freeze()
     server = uvicorn.Server(server_config(app, host, port, trusted_proxies=settings.trusted_proxies))
     server.run(sockets=[listener])
     return 0 if server.started else 1
