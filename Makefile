@@ -6,14 +6,17 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNNABLE := .venv/.runnable
 TESTABLE := .venv/.testable
+PACKAGEABLE := .venv/.packageable
 NODE_MODULES := tests/node_modules/.complete
+DEPLOY_MODULES := node_modules/.complete
 
-.PHONY: help run test check format bench schema lock
+.PHONY: help run test e2e check format bench schema package lock
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run      set up and start Certwright with a local test CA (ARGS='--port 8080' and the like)"
 	@echo "make test     set up, check the code and run every test (ARGS goes to pytest)"
+	@echo "make e2e      the part of make test that deploys to an emulator of AWS;  make package  the AWS functions' zips"
 	@echo "make check    formatting, lint and types only;  make format  puts the formatting right"
 	@echo "make bench    measure, and print a table (ARGS goes to the bench)"
 	@echo "make schema   write schema.graphql;  make lock  write requirements*.txt anew (needs uv)"
@@ -21,8 +24,11 @@ help:
 run: $(RUNNABLE)
 	@exec $(BIN)/certwright serve --test-ca $(ARGS)
 
-test: check $(NODE_MODULES)
+test: check $(NODE_MODULES) $(DEPLOY_MODULES)
 	$(BIN)/python -m pytest $(ARGS)
+
+e2e: $(TESTABLE) $(DEPLOY_MODULES)
+	$(BIN)/python -m pytest tests/test_stack.py tests/test_e2e_ministack.py $(ARGS)
 
 check: $(TESTABLE)
 	$(BIN)/ruff format --check .
@@ -39,12 +45,17 @@ bench: $(TESTABLE)
 schema: $(TESTABLE)
 	$(BIN)/certwright export-schema
 
-# The same pins for both; hashes, and no address of any index. Whoever only installs does not need uv.
+# In build/lambda, for both architectures (ARGS='--architecture arm64' for one); no account is needed.
+package: $(PACKAGEABLE)
+	$(BIN)/python tools/package.py $(ARGS)
+
+# The same pins for all; hashes, and no address of any index. Whoever only installs does not need uv.
 LOCK = echo "setuptools>=77" | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -
 lock:
 	$(LOCK) --output-file requirements.txt
-	$(LOCK) --output-file requirements-dev.txt --extra dev --constraint requirements.txt
+	$(LOCK) --output-file requirements-aws.txt --extra aws --constraint requirements.txt
+	$(LOCK) --output-file requirements-dev.txt --extra aws --extra dev --constraint requirements-aws.txt
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -64,25 +75,21 @@ $(TESTABLE): requirements-dev.txt pyproject.toml | $(BIN)/python
 	@tools/debian pebble=pebble curl=curl openssl=openssl java=default-jre-headless node=nodejs npm=npm
 	$(PIP) install --require-hashes --requirement requirements-dev.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
-	@touch $@ $(RUNNABLE)
-
-# Without Node, or without its packages, the tests that need them are skipped, each with its reason.
-$(NODE_MODULES): tests/package.json tests/package-lock.json | $(TESTABLE)
-	@if ! command -v npm >/dev/null; then \
-		echo "npm is missing: the tests that need packages from it will be skipped"; \
-	elif (cd tests && npm ci --no-audit --no-fund --loglevel=error); then \
-		touch $@; \
-	else \
-		echo "npm ci failed: the tests that need packages from it will be skipped"; \
-	fi
-
-# The zips of the AWS functions, in build/lambda; no account is needed (ARGS='--architecture arm64' for one of the two).
-.PHONY: package
-PACKAGEABLE := .venv/.packageable
-package: $(PACKAGEABLE)
-	$(BIN)/python tools/package.py $(ARGS)
+	@touch $@ $(RUNNABLE) $(PACKAGEABLE)
 
 $(PACKAGEABLE): requirements-aws.txt pyproject.toml | $(BIN)/python
 	$(PIP) install --require-hashes --requirement requirements-aws.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Without Node, or without its packages, the tests that need them are skipped, each with its reason.
+$(NODE_MODULES): tests/package.json tests/package-lock.json | $(TESTABLE)
+$(DEPLOY_MODULES): package.json package-lock.json | $(TESTABLE)
+$(NODE_MODULES) $(DEPLOY_MODULES):
+	@if ! command -v npm >/dev/null; then \
+		echo "npm is missing: the tests that need packages from it will be skipped"; \
+	elif (cd $(dir $(@D)) && npm ci --no-audit --no-fund --loglevel=error); then \
+		touch $@; \
+	else \
+		echo "npm ci failed: the tests that need packages from it will be skipped"; \
+	fi

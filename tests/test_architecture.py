@@ -28,7 +28,7 @@ FLOORS = (
 CLOSED = {
     "local": set[str](),
     "aws": {"local"},
-    "items": {"store", "auth", "desk", "steps", "reading", "api.context"},
+    "items": {"store", "auth", "desk", "steps", "reading", "api.context", "aws.changes", "aws.fanout"},
     "sqlite_table": {"local.app"},
 }
 """Rooms that only these may enter, besides themselves."""

@@ -1,4 +1,4 @@
-"""The clients that frontends and programs use, at the websocket function: a whole issuance, and a socket that breaks."""
+"""The clients that frontends and programs use, at the websocket function: a whole issuance, a socket that breaks."""
 
 import asyncio
 import itertools
@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from gql import Client, gql
 from gql.transport.exceptions import TransportError
@@ -21,7 +22,7 @@ from certwright.aws.worker import Runner
 from certwright.codec import microseconds
 from certwright.model import Role
 from certwright.steps import system
-from tests.support.house import GraphQLFailed, Operations, await_true
+from tests.support.house import Operations, await_true
 from tests.support.lambdas import Cloud, cloud
 from tests.support.node import require_node
 from tests.support.pebble import Pebble
@@ -44,14 +45,11 @@ class Site(Operations):
         self.ca = ca
         self.viewer, self.operator, self.admin = (cloud.token(role.name, role) for role in Role)
 
-    def graphql(self, query: str, token: str | None = None, **variables: Any) -> dict[str, Any]:
+    def post(self, document: Any, token: str | None, headers: dict[str, str] | None = None) -> httpx.Response:  # noqa: ARG002
         """Over a socket, as there is no other way here."""
         with Socket(self.cloud.sockets.ws_url) as socket:
-            socket.init(token or self.admin)
-            answer = socket.execute(query, **variables)
-        if answer.get("errors"):
-            raise GraphQLFailed(answer["errors"])
-        return dict(answer["data"])
+            socket.init(token)
+            return httpx.Response(200, json=socket.execute(document["query"], **document["variables"]))
 
     def await_subscribers(self, number: int) -> None:
         await_true(lambda: len(self.cloud.rows("#topic#")) == number)

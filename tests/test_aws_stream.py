@@ -295,7 +295,7 @@ def test_socket_that_takes_nothing_is_closed_and_neither_delays_nor_fails_the_ot
         assert [row for row in world.cloud.rows("#topic#") if id in row] == []
 
 
-def test_hundred_dead_sockets_cost_the_others_no_more_than_a_moment(world: World) -> None:
+def test_hundred_gone_sockets_are_forgotten_and_fail_nobody(world: World) -> None:
     with world.subscribed(NEWS) as good:
         connections = world.cloud.own.connections
         [mine] = connections.subscribers(("default", None))
@@ -303,10 +303,7 @@ def test_hundred_dead_sockets_cost_the_others_no_more_than_a_moment(world: World
             connections.open(f"dead{number}", mine.session)
             connections.add(replace(mine, connection_id=f"dead{number}"), 0)
         world.records()
-        records = world.news("a")
-        began = time.monotonic()
-        assert world.deliver(records) == []
-        assert time.monotonic() - began < 10
+        assert world.deliver(world.news("a")) == []
         assert len(told(good, 1)) == 1
         assert len(world.cloud.rows("#topic#")) == 1
 

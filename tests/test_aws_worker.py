@@ -1,5 +1,6 @@
 """The worker function: hints and what becomes of them, the sweep, and a process that is killed at a bad moment."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -7,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from certwright.aws import worker
 from certwright.aws.app import App, utc_now
+from certwright.aws.dynamo_table import DynamoTable
 from certwright.aws.hints import LONGEST_DELAY, Hints
 from certwright.codec import microseconds
 from certwright.table import Due, Operation, Table
-from tests.support.cloud import Cloud, LambdaContext, client
+from tests.support.cloud import TABLE, Cloud, LambdaContext, client
+from tests.support.dynamo import throttling
 from tests.support.stub_ca import StubCa
 
 
@@ -152,6 +156,28 @@ def doomed(cloud: Cloud, fails: Callable[[Sequence[Operation]], None]) -> App:
     app = cloud.new_app()
     app.table = CutTable(app.table, fails)
     return app
+
+
+def throttled(every: int) -> Any:
+    """A "dynamodb" client for which each `every`th answer is that there is too much to do."""
+    dynamodb, calls = client("dynamodb"), itertools.count(1)
+
+    def refuse(request: Any, **_: Any) -> AWSResponse | None:
+        return None if next(calls) % every else throttling(request.url)
+
+    dynamodb.meta.events.register_first("before-send.dynamodb", refuse)
+    return dynamodb
+
+
+def test_throttled_table_loses_nothing(cloud: Cloud, stub: StubCa, order: str) -> None:
+    app = cloud.new_app()
+    app.table = DynamoTable(throttled(every=3), TABLE, lambda: int(utc_now().timestamp()))
+    handler = worker.serve(app)
+    handler({"Records": [hint(order)]}, LambdaContext())
+    cloud.prove(order)
+    handler({"Records": [hint(order)]}, LambdaContext())
+    assert status(cloud, order) == "VALID"
+    assert stub.operations().count("newOrder") == 1
 
 
 def test_job_that_fails_does_not_fail_the_others_of_its_batch(cloud: Cloud, order: str) -> None:

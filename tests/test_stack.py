@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from certwright import items
 from certwright.aws.app import utc_now
@@ -145,7 +146,14 @@ def test_cfn_lint_finds_no_errors_and_only_warnings_that_are_explained(
 ) -> None:
     path = tmp_path / "template.json"
     path.write_text(json.dumps(template))
-    command = [Path(sys.executable).with_name("cfn-lint"), path, "--format", "json", "--regions", "eu-central-1"]
+    command = [
+        str(Path(sys.executable).with_name("cfn-lint")),
+        str(path),
+        "--format",
+        "json",
+        "--regions",
+        "eu-central-1",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.stderr == ""
     found = {match["Rule"]["Id"]: match["Message"] for match in json.loads(done.stdout)}
@@ -278,6 +286,14 @@ def test_stage_is_in_the_names() -> None:
         pytest.skip(reason)
     names = {p["FunctionName"] for p in resources(package(), "AWS::Lambda::Function").values()}
     assert names == {f"certwright-{STAGE}-{function}" for function in FUNCTIONS}
+
+
+def test_documentation_has_each_parameter_and_variable() -> None:
+    told = (ROOT / "docs" / "aws.md").read_text()
+    stack = (ROOT / "serverless.yml").read_text()
+    parameters = set(yaml.safe_load(re.sub(r"!\w+", "", stack))["params"]["default"])
+    rows = "\n".join(line.split("|")[1] for line in told.splitlines() if line.startswith("|"))
+    assert parameters | set(re.findall(r"STACK_\w+", stack)) <= set(re.findall(r"`(\w+)`", rows))
 
 
 def matches(pattern: Any, value: Any) -> bool:

@@ -1,11 +1,13 @@
 """The table of infra/table.yml, made in moto or in DynamoDB Local: tests and the deploy share one definition."""
 
+import json
 import shutil
 import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import boto3
 import yaml
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from moto import mock_aws
 
@@ -120,3 +123,21 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
         except OSError:
             time.sleep(0.05)
     raise RuntimeError(f"DynamoDB Local did not start (exit code {process.poll()})")
+
+
+def throttling(url: str) -> AWSResponse:
+    """What DynamoDB answers when a table has too much to do."""
+    name = "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"
+    body = json.dumps({"__type": name, "message": "too much"}).encode()
+    headers = {"Content-Type": "application/x-amz-json-1.0", "x-amz-crc32": str(zlib.crc32(body))}
+    return AWSResponse(url, 400, headers, _Raw(body))
+
+
+class _Raw:
+    """As much of urllib3's response as botocore reads."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self, *_: object, **__: object) -> Iterator[bytes]:
+        yield self._body

@@ -11,6 +11,7 @@ Calls are GraphQL over HTTP; `graphql` raises GraphQLFailed when an answer holds
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -57,7 +58,7 @@ class GraphQLFailed(AssertionError):
         self.code = self.extensions.get("code")
 
 
-class Operations:
+class Operations(ABC):
     """What users do, through GraphQL over HTTP at a service that `post` reaches, with a token for each role."""
 
     ca: AcmeServer | None
@@ -65,9 +66,9 @@ class Operations:
     operator: str
     admin: str
 
+    @abstractmethod
     def post(self, document: object, token: str | None, headers: dict[str, str] | None = None) -> httpx.Response:
         """One request to /graphql, as it is answered."""
-        raise NotImplementedError
 
     def graphql(self, query: str, token: str | None = None, **variables: Any) -> dict[str, Any]:
         """The `data` of an operation, by default an administrator's."""

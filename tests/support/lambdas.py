@@ -8,7 +8,6 @@ import itertools
 import json
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from certwright.model import Role
 from certwright.sealer import LocalSealer
 from certwright.steps import system
 from certwright.table import Due
-from tests.support.dynamo import UNKNOWN_TO_DYNAMODB_LOCAL, create_table
+from tests.support.dynamo import UNKNOWN_TO_DYNAMODB_LOCAL, create_table, throttling
 from tests.support.gateway import ApiGateway
 
 _names = (f"table-{number}" for number in itertools.count())
@@ -79,7 +78,6 @@ class Cloud:
 
         environment = {
             "CERTWRIGHT_STORE": f"dynamodb:{self.table_name}",
-            "STACK_KEY": "alias/test",
             "STACK_SOCKETS": self.sockets.url,
             **self._settings,
         }
@@ -130,7 +128,7 @@ class Cloud:
             if next(numbers) % every:
                 return None
             refused.append(event_name)
-            return _throttling(request.url)
+            return throttling(request.url)
 
         self.client.meta.events.register("before-send.dynamodb", refuse)
         try:
@@ -162,23 +160,6 @@ class Cloud:
             yield
         finally:
             self.sockets.hold = lambda _: None
-
-
-def _throttling(url: str) -> AWSResponse:
-    name = "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"
-    body = json.dumps({"__type": name, "message": "too much"}).encode()
-    headers = {"Content-Type": "application/x-amz-json-1.0", "x-amz-crc32": str(zlib.crc32(body))}
-    return AWSResponse(url, 400, headers, _Raw(body))
-
-
-class _Raw:
-    """As much of urllib3's response as botocore reads."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def stream(self, *_: object, **__: object) -> Iterator[bytes]:
-        yield self._body
 
 
 @contextmanager

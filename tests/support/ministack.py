@@ -37,6 +37,8 @@ STAGE = "test"
 NATIVE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 """Lambda's name for this machine's architecture: the emulator runs the zips here."""
 
+OLDEST_NODE = 20
+UNKNOWN = ("AWS::ApiGatewayV2::Deployment", "AWS::Logs::LogStream")
 START_SECONDS = 60
 DEPLOY_SECONDS = 120
 
@@ -45,6 +47,9 @@ def missing_for_deploy() -> str | None:
     """Why the stack cannot be packaged here, or None when it can."""
     if shutil.which("npx") is None:
         return "osls needs Node, which is not installed"
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
+        return f"osls needs Node {OLDEST_NODE} or newer; this one is {version}"
     if not (ROOT / "node_modules" / "osls").exists():
         return "osls is not installed: run `npm ci`"
     return None
@@ -71,7 +76,7 @@ def zips(architecture: str = NATIVE) -> Path:
 def adapted(template: dict[str, Any], bucket: str, endpoint: str, settings: Mapping[str, str]) -> dict[str, Any]:
     """The template as MiniStack can take it, with `settings` in each function that has them.
 
-    It knows no Deployment of API Gateway and no alarms on more than one metric, sockets are elsewhere, and the bucket
+    Some resources it does not know (UNKNOWN, and alarms on more than one metric), sockets are elsewhere, and the bucket
     of the zips is made by hand.
     """
     copy: dict[str, Any] = json.loads(json.dumps(template["Resources"]))
@@ -81,6 +86,8 @@ def adapted(template: dict[str, Any], bucket: str, endpoint: str, settings: Mapp
         if resource["Type"] == "AWS::ApiGatewayV2::Stage":
             properties.pop("DeploymentId", None)
             properties["AutoDeploy"] = True
+        elif resource["Type"] == "AWS::KinesisFirehose::DeliveryStream":
+            del properties["ExtendedS3DestinationConfiguration"]["CloudWatchLoggingOptions"]
         elif resource["Type"] == "AWS::Lambda::Function":
             properties["Code"]["S3Bucket"] = bucket
             variables = properties["Environment"]["Variables"]
@@ -93,8 +100,7 @@ def adapted(template: dict[str, Any], bucket: str, endpoint: str, settings: Mapp
 
 def _is_unknown(name: str, resource: Mapping[str, Any]) -> bool:
     mathematical = resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]
-    by_hand = name.startswith("ServerlessDeploymentBucket")
-    return mathematical or by_hand or resource["Type"] == "AWS::ApiGatewayV2::Deployment"
+    return mathematical or resource["Type"] in UNKNOWN or name.startswith("ServerlessDeploymentBucket")
 
 
 @dataclass(frozen=True)

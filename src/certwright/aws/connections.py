@@ -155,17 +155,23 @@ class Connections:
         place = _operation_key(subscription.connection_id, subscription.id)
         self._table.write([Delete(*place), Delete(*subscription.key)])
 
-    def forget(self, connection_id: str) -> None:
-        """Remove everything about a socket, the socket first: nothing can be added to it from then on."""
-        deletions = self._deletions(connection_id)
+    def forget(self, connection_id: str, subscription: Subscription | None = None) -> None:
+        """Remove everything about a socket, the socket first: nothing can be added to it from then on.
+
+        A `subscription` of it goes too, should only that be left of it.
+        """
+        keys = dict.fromkeys(self._keys(connection_id))
+        if subscription:
+            keys.setdefault(subscription.key)
+        deletions = (Delete(*key) for key in keys)
         while batch := list(islice(deletions, _DELETIONS)):
             self._table.write(batch)
 
-    def _deletions(self, connection_id: str) -> Iterator[Operation]:
+    def _keys(self, connection_id: str) -> Iterator[Key]:
         for item in list(self._items(connection_id)):
-            yield Delete(*item.key)
+            yield item.key
             if "topic" in item.attributes:
-                yield Delete(str(item.attributes["topic"]), f"{connection_id}#{item.sk.partition('#')[2]}")
+                yield str(item.attributes["topic"]), f"{connection_id}#{item.sk.partition('#')[2]}"
 
     def subscribers(self, topic: Topic) -> list[Subscription]:
         """Who listens to a topic."""

@@ -151,8 +151,7 @@ class Delivery:
     async def _forget(self, subscription: Subscription) -> None:
         self._gone.add(subscription.connection_id)
         try:
-            await self._run(self._connections.forget, subscription.connection_id)
-            await self._run(self._connections.remove, subscription)
+            await self._run(self._connections.forget, subscription.connection_id, subscription)
         except Unavailable as error:
             logger.warning("what is known of socket %s is left to expire: %s", subscription.connection_id, error)
 

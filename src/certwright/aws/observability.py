@@ -47,6 +47,11 @@ def put_metrics(service: str, counts: Mapping[str, float]) -> None:
         metrics.flush_metrics()
 
 
+def put_measures(records: Sequence[Record]) -> None:
+    """Write the metrics that events make."""
+    put_metrics("stream", measure(records))
+
+
 def measure(records: Sequence[Record]) -> Counter[str]:
     """What events say of the service's health: certificates, failed orders, refusals, and a CA's answers and errors."""
     counts: Counter[str] = Counter()

@@ -16,6 +16,7 @@ from certwright.aws import changes
 from certwright.aws.app import App, Function, Handler
 from certwright.aws.changes import Batch, Fact
 from certwright.aws.fanout import FanOut
+from certwright.aws.observability import put_measures
 from certwright.aws.told import Told
 from certwright.errors import Unavailable
 from certwright.events import Record
@@ -110,7 +111,9 @@ def serve(app: App) -> Handler:
     told = Told(app.table, app.seconds, app.store.new_id)
     gateway = app.gateway(app.wired("STACK_SOCKETS"))
     fan_out = FanOut(app.api, app.store, app.connections, gateway, told)
-    return StreamFunction(fan_out.tell, told, wake=app.hints.send, ship=(app.archive.ship, app.bridge.put))
+    return StreamFunction(
+        fan_out.tell, told, wake=app.hints.send, ship=(app.archive.ship, app.bridge.put, put_measures)
+    )
 
 
 handler = Function("stream", serve)
