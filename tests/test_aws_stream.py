@@ -23,6 +23,7 @@ from certwright.events import (
     OrderFinalized,
     OrderReady,
 )
+from certwright.local.test_ca import free_port
 from certwright.model import Account, AccountStatus, Authorization, Challenge, ChallengeStatus, Order, OrderStatus, Role
 from certwright.steps import system
 from tests.support.house import await_true
@@ -315,6 +316,17 @@ def test_event_is_told_again_when_api_gateway_takes_nothing_at_all(world: World)
         world.cloud.sockets.fail(id, 429)
         assert len(world.deliver(records)) == 1
         world.cloud.sockets.recover(id)
+        assert world.deliver(records) == []
+        assert len(told(socket, 1)) == 1
+
+
+def test_socket_is_not_blamed_for_an_api_gateway_that_cannot_be_reached(world: World) -> None:
+    with world.subscribed(NEWS) as socket:
+        records = world.news("a")
+        world.tell = world.cloud.stream(endpoint=f"http://127.0.0.1:{free_port()}/live")
+        assert len(world.deliver(records)) == 1
+        assert len(world.cloud.rows("#topic#")) == 1
+        world.tell = world.cloud.stream()
         assert world.deliver(records) == []
         assert len(told(socket, 1)) == 1
 

@@ -42,6 +42,13 @@ class Connected:
     connected_at: int = field(default_factory=lambda: int(time.time() * 1000))
 
 
+class _Callbacks(ThreadingHTTPServer):
+    """Many functions may post at once."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+
 class ApiGateway:
     def __init__(self, function: Callable[[], Function], *, in_order: bool = False) -> None:
         self._make = function
@@ -62,9 +69,7 @@ class ApiGateway:
         self._failures: dict[str, int] = {}
         self._server = self._serve(0)
         self.port: int = self._server.socket.getsockname()[1]
-        self._callbacks = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._callbacks.daemon_threads = True
-        self._callbacks.request_queue_size = 128
+        self._callbacks = _Callbacks(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._callbacks.server_port}/live"
         self.ws_url = f"ws://127.0.0.1:{self.port}/live"
         self._threads = [

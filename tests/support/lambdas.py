@@ -68,17 +68,17 @@ class Cloud:
         self.own = self.app()
         self.tokens = Tokens(self.own.store, clock)
 
-    def app(self, dynamodb: Any = None) -> App:
-        """The parts of one process."""
+    def app(self, *, endpoint: str | None = None) -> App:
+        """The parts of one process; `endpoint` is where it looks for sockets, by default where they are."""
 
         def client(service: str, *, endpoint_url: str | None = None, config: Config | None = None) -> Any:
             if service == "dynamodb":
-                return dynamodb or self.client
+                return self.client
             return boto3.client(service, endpoint_url=endpoint_url, config=config, **_CREDENTIALS)
 
         environment = {
             "CERTWRIGHT_STORE": f"dynamodb:{self.table_name}",
-            "STACK_SOCKETS": self.sockets.url,
+            "STACK_SOCKETS": endpoint or self.sockets.url,
             **self._settings,
         }
         app = App(environment, clock=self.clock, client=client)
@@ -92,9 +92,10 @@ class Cloud:
         told: Callable[[App], Told] | None = None,
         ship: Callable[[Sequence[Record]], object] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        endpoint: str | None = None,
     ) -> StreamFunction:
         """The stream function of one process; what it ships is found in `shipped`."""
-        app = self.app()
+        app = self.app(endpoint=endpoint)
         noted = told(app) if told else Told(app.table, app.seconds, app.store.new_id)
         gateway = app.gateway(self.sockets.url)
         fan_out = FanOut(app.api, app.store, app.connections, gateway, noted, monotonic=monotonic)

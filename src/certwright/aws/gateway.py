@@ -42,7 +42,7 @@ class Gateway:
 
     def post(self, connection_id: str, message: Mapping[str, Any]) -> None:
         """Send a message. Raises Gone, Stalled, InvalidInput for one that is too large, and Unavailable where API
-        Gateway asks everyone to wait."""
+        Gateway cannot be reached or asks everyone to wait."""
         data = json.dumps(message, separators=(",", ":")).encode()
         if len(data) > MAX_MESSAGE:
             raise InvalidInput(
@@ -56,16 +56,18 @@ class Gateway:
         self._call("delete_connection", ConnectionId=connection_id)
 
     def _call(self, method: str, **request: Any) -> None:
-        """What API Gateway certainly did not do is tried again at once. A call without an answer is not: it may have
-        been done."""
+        """What API Gateway certainly did not do is tried again at once; what it cannot be reached for is no fault of the
+        socket's. A call without an answer is not tried again: it may have been done."""
         for last in (False, True):
             try:
                 getattr(self._client, method)(**request)
-            except (ClientError, EndpointConnectionError, ConnectTimeoutError) as error:
-                if isinstance(error, ClientError):
-                    _raise_for(error.response["ResponseMetadata"]["HTTPStatusCode"], error)
+            except ClientError as error:
+                _raise_for(error.response["ResponseMetadata"]["HTTPStatusCode"], error)
                 if last:
                     raise Stalled(f"API Gateway refused it: {error}") from error
+            except (EndpointConnectionError, ConnectTimeoutError) as error:
+                if last:
+                    raise Unavailable(f"API Gateway cannot be reached: {error}") from error
             except BotoCoreError as error:
                 raise Stalled(f"API Gateway gave no answer: {error}") from error
             else:

@@ -5,6 +5,7 @@ Nothing is logged here: the bodies of requests carry keys and external account b
 
 import ipaddress
 import json
+import re
 import socket
 import ssl
 import time
@@ -26,6 +27,8 @@ from josepy.b64 import b64encode
 from josepy.jwa import ES256, ES384, RS256, JWASignature
 from josepy.jwk import JWK, JWKRSA
 from requests.adapters import HTTPAdapter
+from requests.hooks import default_hooks
+from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import NewConnectionError
@@ -47,6 +50,8 @@ MAX_NONCES = 128
 MAX_CONNECTIONS = 128
 MAX_NONCE_RETRIES = 5
 JSON = "application/json"
+
+_PLAIN_URL = re.compile(r"https://[A-Za-z0-9._:\[\]-]+/[A-Za-z0-9/._~=&?-]*")
 
 _deadline: ContextVar[float] = ContextVar("_deadline")
 """When the request that this thread makes must be over, in seconds of the monotonic clock."""
@@ -230,10 +235,9 @@ class Network(ClientNetwork):
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         """Sends one request and reads all of its answer; raises for every status other than 2xx."""
-        request = requests.Request(method, self._pinned(url), *args, **kwargs)
         ending = _deadline.set(time.monotonic() + self._total_timeout)
         try:
-            response = self._exchange(self.session.prepare_request(request))
+            response = self._exchange(self._prepared(method, self._pinned(url), *args, **kwargs))
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise CaUnavailable(f"{url} gave no answer: {_reason(error)}") from error
         finally:
@@ -241,6 +245,20 @@ class Network(ClientNetwork):
         if not 200 <= response.status_code < 300:
             raise error_of(response, self._clock())
         return response
+
+    def _prepared(
+        self, method: str, url: str, data: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> requests.PreparedRequest:
+        """What `requests` would prepare, of parts that need no more preparation: its own way costs a quarter of the
+        whole request. A URL that is not plain goes its way."""
+        if not _PLAIN_URL.fullmatch(url):
+            return self.session.prepare_request(requests.Request(method, url, headers=headers, data=data))
+        request = requests.PreparedRequest()
+        request.method, request.url, request.body = method, url, data
+        length = {} if data is None else {"Content-Length": str(len(data))}
+        request.headers = CaseInsensitiveDict({**self.session.headers, **(headers or {}), **length})
+        request.hooks = default_hooks()
+        return request
 
     def _exchange(self, request: requests.PreparedRequest) -> requests.Response:
         response = self.session.send(request, stream=True, timeout=self._timeouts, proxies={}, allow_redirects=False)
