@@ -56,8 +56,10 @@ class Gateway:
         self._call("delete_connection", ConnectionId=connection_id)
 
     def _call(self, method: str, **request: Any) -> None:
-        """What API Gateway certainly did not do is tried again at once; what it cannot be reached for is no fault of the
-        socket's. A call without an answer is not tried again: it may have been done."""
+        """What API Gateway certainly did not do is tried again at once; a call without an answer may have been done.
+
+        That API Gateway cannot be reached is no fault of the socket's.
+        """
         for last in (False, True):
             try:
                 getattr(self._client, method)(**request)

@@ -256,7 +256,8 @@ class Network(ClientNetwork):
         request = requests.PreparedRequest()
         request.method, request.url, request.body = method, url, data
         length = {} if data is None else {"Content-Length": str(len(data))}
-        request.headers = CaseInsensitiveDict({**self.session.headers, **(headers or {}), **length})
+        own: dict[str, Any] = {**self.session.headers, **(headers or {}), **length}
+        request.headers = CaseInsensitiveDict(own)
         request.hooks = default_hooks()
         return request
 
