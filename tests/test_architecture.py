@@ -13,7 +13,7 @@ SOURCE = Path(certwright.__file__).parent
 FLOORS = (
     {"model", "errors", "ids", "pace"},
     {"ca", "table", "events", "identifiers", "sealer", "keys", "oidc", "config", "challenges", "codec"},
-    {"items", "sqlite_table"},
+    {"items", "heads", "sqlite_table"},
     {"store"},
     {"audit", "auth", "authorities", "issuance", "outcome", "registration", "validation"},
     {"steps", "reading"},

@@ -6,8 +6,7 @@ audit cannot diverge; keys of links and counters follow from the entities alone.
 
 import itertools
 import logging
-import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,6 +15,7 @@ from typing import TypeVar, cast
 from certwright import codec, items
 from certwright.errors import Conflict, NotFound
 from certwright.events import Event, Record, record
+from certwright.heads import Heads
 from certwright.items import Change, E, Entity, Idempotency
 from certwright.model import Account, AccountStatus, Actor, ApiToken, Certificate, Counts, Order, OrderStatus, Page
 from certwright.table import MAX_OPERATIONS, Due, ExpectationFailed, Item, Operation, Put, Table
@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=Account | Order)
 _HEAD_RETRIES = 30
-_MOST_HEADS = 5000
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Store:
         self.new_id = new_id
         self._publish = publish
         self._tenants: set[str] = set()
-        self._heads = _Heads()
+        self._heads = Heads()
 
     # Writing
 
@@ -328,31 +327,6 @@ def _stored(before: Entity | None, after: Entity | None) -> Entity | None:
 
 def _by_id(entities: Iterable[Entity | None]) -> dict[str, Entity]:
     return {entity.id: entity for entity in entities if entity is not None}
-
-
-class _Heads:
-    """The newest record of chains that this process wrote to of late. One that is outdated does no harm: its place is
-    taken, so that the commit fails, forgets it and looks again."""
-
-    def __init__(self) -> None:
-        self._heads: OrderedDict[tuple[str, str | None], Record] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, tenant: str, subject_id: str | None) -> Record | None:
-        return self._heads.get((tenant, subject_id))
-
-    def remember(self, tenant: str, records: Sequence[Record]) -> None:
-        with self._lock:
-            for record in records:
-                self._heads[tenant, record.subject_id] = record
-                self._heads.move_to_end((tenant, record.subject_id))
-            while len(self._heads) > _MOST_HEADS:
-                self._heads.popitem(last=False)
-
-    def forget(self, tenant: str, events: Sequence[Event]) -> None:
-        with self._lock:
-            for event in events:
-                self._heads.pop((tenant, event.subject_id), None)
 
 
 def _covered(change: Change, records: Sequence[Record]) -> Change:
