@@ -103,6 +103,16 @@ def test_repeat_with_the_same_idempotency_key_answers_with_the_first_account(hou
     assert len(house.graphql("{ accounts { edges { cursor } } }")["accounts"]["edges"]) == 1
 
 
+def test_idempotency_key_of_an_account_that_the_ca_refused_is_spent(stub: StubCa, stub_house: House) -> None:
+    stub.fail_next("newAccount", "invalidContact", status=400)
+    with pytest.raises(GraphQLFailed) as failed:
+        stub_house.create_account(idempotencyKey="k")
+    assert failed.value.code == "CA_ERROR"
+    with pytest.raises(GraphQLFailed, match="take a new key to try again") as failed:
+        stub_house.create_account(idempotencyKey="k")
+    assert failed.value.code == "CONFLICT"
+
+
 def test_deactivation_whose_answer_was_lost_is_taken_up_again(stub: StubCa, stub_house: House) -> None:
     id = stub_house.create_account()["id"]
     stub.fail_next("account", "unauthorized", status=401)

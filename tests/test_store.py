@@ -17,6 +17,7 @@ from certwright.items import Idempotency
 from certwright.model import Actor, Certificate, Counts, Order, OrderStatus, Problem, Role
 from certwright.sqlite_table import SqliteTable
 from certwright.store import Notice, Repeated, Store
+from certwright.table import Item, Put
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ANN = Actor("ann", Role.OPERATOR, "acme", "r-1", "192.0.2.1")
@@ -117,6 +118,26 @@ def test_events_at_once_about_one_subject_take_each_its_place(store: Store) -> N
     chain = list(store.chain("acme", order.id))
     assert [r.sequence for r in chain] == list(range(1, 42))
     assert all(after.previous_hash == before.hash for before, after in itertools.pairwise(chain))
+
+
+def test_stores_of_two_processes_continue_each_others_chains(store: Store, table: SqliteTable) -> None:
+    other = Store(table, clock=clock, new_id=Ulids(clock, secrets.randbits))
+    order = make_order(store)
+    store.save(None, order, events=[created(order)], actor=ANN)
+    for writer in (other, store, store, other, other, store):
+        writer.commit(events=[viewed(order)], actor=ANN)
+    chain = list(store.chain("acme", order.id))
+    assert [r.sequence for r in chain] == list(range(1, 8))
+    assert all(after.previous_hash == before.hash for before, after in itertools.pairwise(chain))
+
+
+def test_due_item_that_cannot_be_read_hides_no_other(store: Store, table: SqliteTable) -> None:
+    fresh = make_order(store, due=NOON)
+    order = store.save(None, fresh, events=[created(fresh)], actor=ANN)
+    table.write([Put(Item("acme#order", "spoilt", {"status": "nonsense"}, due=0))])
+    found = store.due(NOON, limit=10)
+    assert sorted(entry.sk for entry in found) == sorted([order.id, "spoilt"])
+    assert store.find_due(found) == [order]
 
 
 def test_counters_follow_from_what_is_committed(store: Store) -> None:

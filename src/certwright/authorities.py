@@ -74,7 +74,7 @@ class Authorities:
             return self._cas[url]
 
     def client(self, account: Account) -> "Client":
-        """A client that signs as `account`. Raises keys.SealBroken when its key cannot be opened."""
+        """A client that signs as `account`. Raises sealer.SealBroken when its key cannot be opened."""
         return self._client(account.tenant, account.id, account.acme_server, account.sealed_key, account.url)
 
     def _make_client(self, tenant: str, id: str, acme_server: str, sealed_key: str, url: str | None) -> "Client":
