@@ -192,12 +192,71 @@ class Delay:
 
 
 @dataclass(frozen=True)
+class NameServer:
+    """What one authoritative server answers for a record that was presented; `answer` is for people."""
+
+    name: str
+    address: str
+    agrees: bool
+    answer: str | None = None
+
+
+class PresentationState(enum.StrEnum):
+    """`planned` is written down before the provider is called: from then on the record is cleaned up in any case."""
+
+    PLANNED = "planned"
+    PRESENTED = "presented"
+    VISIBLE = "visible"
+
+
+@dataclass(frozen=True)
+class Presentation:
+    """What a provider was told to put in place for a challenge, until it is cleaned up.
+
+    `record` is the name that is written, after delegation by CNAME was followed; `servers` is what the zone's own
+    servers said when they were last asked. `problem` and `attempts` tell of the provider's failures.
+    """
+
+    challenge_id: str
+    provider_id: str
+    record: str
+    value: str
+    state: PresentationState
+    since: datetime
+    attempts: int = 0
+    problem: Problem | None = None
+    servers: tuple[NameServer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Something that may keep the CA from issuing, seen beforehand. It never blocks; `code` is stable."""
+
+    code: str
+    message: str
+    identifier: str | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An account's CA that was tried for an order before the present one, and why the order went on elsewhere."""
+
+    account_id: str
+    acme_server: str
+    problem: Problem
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Order:
     """One certificate asked for, from the request to its end (RFC 8555 §7.1.3).
 
     `csr` is PEM; `sealed_key` is None where the user brought the CSR. Both are kept before the CA hears of the order.
     `expires` is the order's own expiry, not the certificate's. `fetched_at` is when its authorizations were last looked
-    at. `due` is when a worker should look at it next.
+    at. `replaces` is the id of the certificate that this order renews. `solver` is the id of the provider that answers
+    every challenge, `manual` where the user does, None where each name's own is found by its zone. `fallbacks` are
+    accounts to go on with, in this order, where the CA fails; `attempts` tells of those that did. `preferred_chain` is
+    the common name of a root or intermediate. `due` is when a worker should look at it next.
     """
 
     id: str
@@ -221,6 +280,14 @@ class Order:
     error: Problem | None = None
     delay: Delay | None = None
     certificate_id: str | None = None
+    replaces: str | None = None
+    solver: str | None = None
+    presentations: tuple[Presentation, ...] = ()
+    advice: tuple[Advice, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    preferred_chain: str | None = None
+    reuse_key: bool = False
     due: datetime | None = None
     version: int = 0
     covered: int = field(default=0, compare=False)
@@ -238,8 +305,29 @@ class CertificateStatus(enum.StrEnum):
 
 
 @dataclass(frozen=True)
+class Renewal:
+    """When a certificate is to be renewed, and why then.
+
+    `source` is `ari` (the CA's suggested window, RFC 9773 §4.2), `lifetime` (the backstop) or `retry` (an attempt
+    failed). `check_at` is when the CA is asked for its window again. `order_id` is the order that renews it now.
+    """
+
+    at: datetime
+    source: str
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    explanation_url: str | None = None
+    check_at: datetime | None = None
+    attempts: int = 0
+    order_id: str | None = None
+
+
+@dataclass(frozen=True)
 class Certificate:
-    """One issued chain; but for its revocation it never changes. `chain` is PEM, leaf first."""
+    """One issued chain, PEM, leaf first. What may change is what lies ahead of it: renewal, replacement, revocation.
+
+    `warned` counts the thresholds of remaining lifetime that were told of. `due` is when a worker should look at it.
+    """
 
     id: str
     tenant: str
@@ -254,13 +342,21 @@ class Certificate:
     chain: str
     alternate_chains: tuple[str, ...] = ()
     sealed_key: str | None = None
+    acme_server: str = ""
+    replaces: str | None = None
+    replaced_by: str | None = None
+    renewal: Renewal | None = None
+    warned: int = 0
     revoked_at: datetime | None = None
+    due: datetime | None = None
     version: int = 0
     covered: int = field(default=0, compare=False)
 
     def status(self, now: datetime) -> CertificateStatus:
         if self.revoked_at is not None:
             return CertificateStatus.REVOKED
+        if self.replaced_by is not None:
+            return CertificateStatus.REPLACED
         return CertificateStatus.EXPIRED if self.not_after <= now else CertificateStatus.VALID
 
 
@@ -285,6 +381,24 @@ class ApiToken:
     created_at: datetime
     revoked_at: datetime | None = None
     version: int = 0
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A way to answer challenges, configured by a tenant. `kind` names the solver, `zones` the domains that it serves
+    (with all below them; empty: every name). `sealed_settings` is the ciphertext of its settings as a JSON object.
+    """
+
+    id: str
+    tenant: str
+    name: str
+    kind: str
+    zones: tuple[str, ...]
+    sealed_settings: str
+    created_at: datetime
+    updated_at: datetime
+    version: int = 0
+    covered: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
