@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certwright.errors import InvalidInput
-from certwright.identifiers import parse_contact, parse_domains, parse_email
+from certwright.identifiers import identifier_type, parse_contact, parse_domains, parse_email
 
 LONG_NAME = ".".join(["a" * 63] * 3 + ["a" * 57, "test"])
 
@@ -86,12 +86,11 @@ def test_good_names_become_lower_case_a_labels_in_order(typed: list[str], names:
         ("co.uk", "is a public suffix"),
         ("公司.cn", "is a public suffix"),
         ("foo.ck", "is a public suffix"),
-        ("192.0.2.1", "is an IP address, and IP addresses are not ordered as domains"),
         ("192.0.2.1.", "is an IP address"),
         ("*.192.0.2.1", "is an IP address"),
         ("\uff11\uff19\uff12.0.2.1", "is an IP address"),
-        ("2001:db8::1", "is an IP address"),
-        ("[2001:db8::1]", "is an IP address"),
+        ("fe80::1%eth0", "is an IP address with something around it"),
+        ("[192.0.2.1]", "is an IP address with something around it"),
         ("[2001:db8::1]:443", "is an IP address"),
         ("www.example.123", "ends in a number"),
     ],
@@ -241,3 +240,25 @@ def test_bad_contact_is_refused_with_its_reason(uri: str, reason: str) -> None:
 def test_too_many_contacts_are_refused() -> None:
     with pytest.raises(InvalidInput, match="at most 10"):
         parse_contact([f"tel:{i}" for i in range(11)])
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+    ],
+)
+def test_address_is_ordered_in_its_shortest_form(typed: str, address: str) -> None:
+    assert parse_domains([f"a.example, {typed}"]) == ("a.example", address)
+    assert (identifier_type(address), identifier_type("a.example")) == ("ip", "dns")
+
+
+def test_address_given_twice_is_refused() -> None:
+    assert "is the same name as" in refusal("2001:db8::1", "2001:DB8::0:1")
+
+
+@given(st.ip_addresses())
+def test_every_address_is_an_identifier(address: object) -> None:
+    assert parse_domains([str(address)]) == (str(address),)

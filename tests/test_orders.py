@@ -29,7 +29,7 @@ def test_domains_may_be_one_comma_separated_string(stub_house: House, account: s
     ("domain", "reason"),
     [
         ("https://a.example/x", "https"),
-        ("10.0.0.1", "IP address"),
+        ("10.0.0.1:80", "port"),
         ("a.*.example", "wildcard"),
         ("co.uk", "public suffix"),
         ("-a.example", "hyphen"),

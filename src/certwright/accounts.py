@@ -1,4 +1,4 @@
-"""Use cases of accounts: create, update, deactivate."""
+"""Use cases of accounts: create, update, deactivate. What concerns their keys alone is in `account_keys`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -64,7 +64,7 @@ class Accounts:
                 return self._desk.store.save(None, account, events=[created], actor=actor, idempotency=idempotency)
 
             account, is_new = self._desk.once(actor, idempotency, self._desk.store.account, make)
-            return self._desk.steps().register(account) if is_new else account
+            return self._desk.steps().accounts.register(account) if is_new else account
 
     def _new_account(
         self,
@@ -131,7 +131,7 @@ class Accounts:
 
 def _check_directory(directory: "Directory", agreed: bool, binding: ExternalAccountBinding | None) -> None:
     """What the CA's own directory demands of a new account (RFC 8555 §7.1.1), and that a binding is usable."""
-    from certwright.ca.client import check_binding
+    from certwright.ca.jws import check_binding
 
     if binding is not None:
         check_binding(binding.key_id, binding.hmac_key)

@@ -38,7 +38,7 @@ class Authorities:
     ) -> None:
         self.presets = [*further, *PRESETS]
         self._any_public = any_public
-        self._sealer = sealer
+        self.sealer = sealer
         self._ca_bundle = ca_bundle
         self._clock = clock
         self._cas: dict[str, Ca] = {}
@@ -78,16 +78,22 @@ class Authorities:
         return self._client(account.tenant, account.id, account.acme_server, account.sealed_key, account.url)
 
     def _make_client(self, tenant: str, id: str, acme_server: str, sealed_key: str, url: str | None) -> "Client":
-        from certwright.ca.client import Client, load_key
+        from certwright.ca.client import Client
+        from certwright.ca.jws import load_key
 
-        key = load_key(self._sealer.open(sealed_key, seal_context(tenant, id)))
+        key = load_key(self.sealer.open(sealed_key, seal_context(tenant, id)))
         return Client(self.ca(acme_server), key, url)
+
+    def successor(self, account: Account) -> "Client":
+        """A client that signs with the key that `account` is changing to, as nobody yet."""
+        assert account.sealed_next_key is not None, "only an account with a next key has a successor"  # noqa: S101
+        return self._make_client(account.tenant, account.id, account.acme_server, account.sealed_next_key, None)
 
     def binding(self, account: Account) -> tuple[str, str] | None:
         """The external account binding that was given for an account and is not used yet: (key id, HMAC key)."""
         if account.sealed_binding is None:
             return None
-        opened = self._sealer.open(account.sealed_binding, seal_context(account.tenant, account.id)).decode()
+        opened = self.sealer.open(account.sealed_binding, seal_context(account.tenant, account.id)).decode()
         kid, _, hmac_key = opened.partition("\n")
         return kid, hmac_key
 

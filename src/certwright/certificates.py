@@ -1,12 +1,16 @@
 """Use cases of certificates: revoke, export the private key."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from certwright import events
 from certwright.authorities import seal_context
 from certwright.desk import Desk
 from certwright.errors import Conflict
 from certwright.model import Actor, Certificate, RevocationReason, Role
+
+if TYPE_CHECKING:
+    from certwright.ca.client import Client
 
 
 class Certificates:
@@ -15,8 +19,13 @@ class Certificates:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def revoke(self, actor: Actor, id: str, reason: RevocationReason) -> Certificate:
-        """By the account's key (RFC 8555 §7.6). Raises Conflict for one that is revoked or expired."""
+    def revoke(
+        self, actor: Actor, id: str, reason: RevocationReason, *, by_certificate_key: bool = False
+    ) -> Certificate:
+        """By the account's key or by the certificate's own, which needs no account (RFC 8555 §7.6).
+
+        Raises Conflict for one that is revoked or expired, or whose key is not kept here.
+        """
         from certwright import keys
         from certwright.ca.problems import CaProblem
 
@@ -25,9 +34,9 @@ class Certificates:
             now = self._desk.clock()
             if certificate.revoked_at or certificate.not_after <= now:
                 raise Conflict(f"certificate {id!r} is {certificate.status(now)} already")
-            account = self._desk.valid_account(actor, certificate.account_id)
+            client = self._own_client(certificate) if by_certificate_key else self._account_client(actor, certificate)
             try:
-                self._desk.authorities.client(account).revoke_certificate(keys.leaf_der(certificate.chain), reason)
+                client.revoke_certificate(keys.leaf_der(certificate.chain), reason)
             except CaProblem as error:
                 if error.code != "alreadyRevoked":
                     raise
@@ -38,10 +47,22 @@ class Certificates:
     def export_private_key(self, actor: Actor, certificate_id: str) -> str:
         """The PEM of a certificate's key. Raises Conflict where the key is not ours."""
         with self._desk.audit.attempt(actor, "exportPrivateKey", Role.OPERATOR, certificate_id):
-            certificate = self._desk.store.certificate(actor.tenant, certificate_id)
-            if certificate.sealed_key is None:
-                raise Conflict(f"the key of certificate {certificate_id!r} is not kept here: its CSR was brought along")
-            context = seal_context(certificate.tenant, certificate.order_id)
-            key = self._desk.sealer.open(certificate.sealed_key, context).decode()
+            key = self._key(self._desk.store.certificate(actor.tenant, certificate_id)).decode()
             self._desk.store.commit(events=[events.PrivateKeyExported(subject_id=certificate_id)], actor=actor)
             return key
+
+    def _key(self, certificate: Certificate) -> bytes:
+        """PEM. Raises Conflict where the key is not ours."""
+        if certificate.sealed_key is None:
+            raise Conflict(f"the key of certificate {certificate.id!r} is not kept here: its CSR was brought along")
+        return self._desk.sealer.open(certificate.sealed_key, seal_context(certificate.tenant, certificate.order_id))
+
+    def _account_client(self, actor: Actor, certificate: Certificate) -> "Client":
+        return self._desk.authorities.client(self._desk.valid_account(actor, certificate.account_id))
+
+    def _own_client(self, certificate: Certificate) -> "Client":
+        from certwright.ca.client import Client
+        from certwright.ca.jws import load_key
+
+        server = self._desk.store.account(certificate.tenant, certificate.account_id).acme_server
+        return Client(self._desk.authorities.ca(server), load_key(self._key(certificate)))

@@ -89,6 +89,38 @@ class AccountUpdated(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AccountImported(Event):
+    """An account that another client made, found at the CA by its key."""
+
+    email: str
+    acme_server: str
+    key_thumbprint: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyRolloverBegun(Event):
+    """The next key of an account is made and stored; the CA hears of it now."""
+
+    next_thumbprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyRolledOver(Event):
+    """The CA knows the account by its new key from now on."""
+
+    key_thumbprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyRolloverRefused(Event):
+    """The CA will not change the key; the account keeps the one that it has."""
+
+    problem: str
+    outcome = Outcome.FAILED
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccountDeactivated(Event):
     pass
 
@@ -140,6 +172,40 @@ class ChallengeFailed(ChallengeEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PresentationEvent(OrderEvent):
+    """What a provider did for a challenge; `record` is the name of the TXT record, or the URL of the file."""
+
+    challenge_id: str
+    provider_id: str
+    record: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChallengePresented(PresentationEvent):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChallengePresentationFailed(PresentationEvent):
+    problem: str
+    outcome = Outcome.FAILED
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChallengeCleanedUp(PresentationEvent):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChallengeLeftBehind(PresentationEvent):
+    """Its clean-up failed for so long that it is given up: somebody has to remove the value from the record."""
+
+    value: str
+    problem: str
+    outcome = Outcome.FAILED
+
+
+@dataclass(frozen=True, kw_only=True)
 class OrderReady(OrderEvent):
     pass
 
@@ -185,6 +251,71 @@ class CertificateIssued(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RenewalScheduled(Event):
+    """The CA's suggestion changed when the certificate is renewed."""
+
+    at: str
+    source: str
+    explanation_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenewalStarted(Event):
+    """An order was made that renews the certificate."""
+
+    order_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenewalNeedsAttention(Event):
+    """The order that renews the certificate waits for its user to answer its challenges."""
+
+    order_id: str
+    names: tuple[str, ...]
+    not_after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenewalFailed(Event):
+    """An attempt to renew failed, or was cancelled; the next comes by itself at `next_attempt`."""
+
+    problem: str
+    next_attempt: str
+    order_id: str | None = None
+    outcome = Outcome.FAILED
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenewalAbandoned(Event):
+    """The certificate is not renewed any more."""
+
+    reason: str
+    outcome = Outcome.FAILED
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateReplaced(Event):
+    """It was renewed: `replaced_by` is the certificate that is to be used in its place."""
+
+    replaced_by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateExpiring(Event):
+    """A quarter, an eighth or a twenty-fourth of its life is left: `remaining` is what is, in seconds."""
+
+    names: tuple[str, ...]
+    remaining: int
+    not_after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateExpired(Event):
+    names: tuple[str, ...]
+    not_after: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CertificateRevoked(Event):
     reason: str
 
@@ -192,6 +323,35 @@ class CertificateRevoked(Event):
 @dataclass(frozen=True, kw_only=True)
 class PrivateKeyExported(Event):
     pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderCreated(Event):
+    name: str
+    kind: str
+    zones: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderUpdated(Event):
+    """`settings` are the names of those that were given anew."""
+
+    name: str
+    zones: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderDeleted(Event):
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderTested(Event):
+    """A record was presented, looked for and cleaned up; `visible` says whether every server had it."""
+
+    record: str
+    visible: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,5 @@
-"""Domain names and contact addresses: from what a person types to what a CA accepts, or one clear reason why not.
+"""Identifiers (domain names and IP addresses) and contact addresses: from what a person types to what a CA accepts, or
+one clear reason why not.
 
 Names become A-labels (IDNA 2008 after the UTS #46 mapping), lower case, in the order given. What only some CAs refuse
 (`.test`, `.internal`, eleven labels, …) passes: private CAs issue for such names, and the CA's own answer is clear.
@@ -31,7 +32,7 @@ _MAX_ADDRESS = 254
 _MAX_URI = 512
 _MAX_MESSAGE = 10_000
 
-_IP_ADDRESS = "is an IP address, and IP addresses are not ordered as domains: give a domain name"
+_IP_ADDRESS = "is an IP address with something around it: give the address alone, such as 192.0.2.1 or 2001:db8::1"
 
 _PASTED = (
     (re.compile(r"^[a-z][a-z0-9+.-]*://"), "is a URL: give the name alone, without https:// and path"),
@@ -48,7 +49,8 @@ class _Refused(Exception):
 
 
 def parse_domains(domains: Sequence[str]) -> tuple[str, ...]:
-    """Names to order, as A-labels in the order given; each element may itself hold several, separated by commas.
+    """Names to order, as A-labels and IP addresses (RFC 8738, in their shortest form), in the order given; each
+    element may itself hold several, separated by commas.
 
     Raises InvalidInput (field `domains`) that lists every bad name with what is wrong and what would be right.
     """
@@ -65,7 +67,7 @@ def parse_domains(domains: Sequence[str]) -> tuple[str, ...]:
     faults: dict[int, str] = {}
     for position, text in enumerate(texts):
         try:
-            name = _parse_domain(text)
+            name = _parse_ip(text) or _parse_domain(text)
         except _Refused as refused:
             faults[position] = str(refused)
             continue
@@ -101,6 +103,21 @@ def parse_contact(uris: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(_parse_contact(uri.strip()) for uri in uris))
     except _Refused as refused:
         raise InvalidInput(str(refused), field="contact") from None
+
+
+def identifier_type(name: str) -> str:
+    """`ip` (RFC 8738) or `dns` (RFC 8555 §9.7.7), for a name that was parsed here."""
+    return "ip" if _parse_ip(name) else "dns"
+
+
+def _parse_ip(text: str) -> str | None:
+    """An IP address that is typed as one and nothing else; brackets are allowed around IPv6, as in URLs."""
+    try:
+        bare = text[1:-1] if text.startswith("[") and text.endswith("]") and ":" in text else text
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        return None
+    return None if "%" in bare else str(address)
 
 
 def _parse_domain(text: str) -> str:

@@ -17,6 +17,7 @@ from certwright.ca.client import Client
 from certwright.ca.problems import CaError, CaProblem
 from certwright.ca.resources import OrderResource
 from certwright.events import CertificateIssued, OrderFinalized, OrderFulfilled, OrderPlaced
+from certwright.identifiers import identifier_type
 from certwright.model import Authorization, Certificate, Order, OrderStatus, Problem
 from certwright.outcome import Step, about, expiry, fail, known
 from certwright.validation import fetch_order, validate
@@ -45,7 +46,7 @@ def advance(order: Order, client: Client, now: datetime, *, new_id: Callable[[],
 
 def _place(order: Order, client: Client, now: datetime) -> Step:
     """newOrder (RFC 8555 §7.4), then each authorization; what cannot be fetched now is fetched by the next step."""
-    resource = client.new_order([("dns", name) for name in order.domains], profile=order.profile)
+    resource = client.new_order([(identifier_type(name), name) for name in order.domains], profile=order.profile)
     placed = replace(
         order,
         status=OrderStatus.PENDING,

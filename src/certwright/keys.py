@@ -5,6 +5,7 @@ Private keys pass through as unencrypted PKCS#8 PEM in memory; only what a Seale
 
 import base64
 import hashlib
+import ipaddress
 import itertools
 import json
 from collections.abc import Collection, Sequence
@@ -26,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from certwright.errors import CertwrightError, InvalidInput
+from certwright.identifiers import identifier_type
 from certwright.model import KeyType
 
 _RSA_BITS = {KeyType.RSA_2048: 2048, KeyType.RSA_3072: 3072, KeyType.RSA_4096: 4096}
@@ -112,7 +114,7 @@ def thumbprint(pem: bytes) -> str:
 
 
 def build_csr(key_pem: bytes, domains: Sequence[str]) -> str:
-    """A PEM CSR for exactly these A-labels, all of them in the subjectAltName (RFC 8555 §7.4).
+    """A PEM CSR for exactly these names and IP addresses, all in the subjectAltName (RFC 8555 §7.4, RFC 8738 §3).
 
     The subject stays empty: no name needs to fit into the 64 octets of a commonName, and CAs set or omit it as their
     profile says. No extended key usage is asked for, so that no CA refuses the order for clientAuth.
@@ -120,13 +122,13 @@ def build_csr(key_pem: bytes, domains: Sequence[str]) -> str:
     key = load_pem_private_key(key_pem, password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise ValueError("a certificate key is RSA or on an elliptic curve")
-    names = x509.SubjectAlternativeName([x509.DNSName(domain) for domain in domains])
+    names = x509.SubjectAlternativeName([_general_name(domain) for domain in domains])
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).add_extension(names, critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode("ascii")
 
 
 def parse_csr(text: str) -> Csr:
-    """Check a user's PEM CSR: one request, well signed, a key that CAs accept, and DNS names only.
+    """Check a user's PEM CSR: one request, well signed, a key that CAs accept, DNS names and IP addresses only.
 
     Raises InvalidInput (field `csr`). Only the request itself is kept of the text, not what stands around it.
     """
@@ -166,6 +168,16 @@ def leaf_der(chain_pem: str) -> bytes:
     return x509.load_pem_x509_certificate(chain_pem.encode("ascii")).public_bytes(Encoding.DER)
 
 
+def issued_by(chain_pem: str) -> tuple[bytes, int] | None:
+    """(key identifier of the issuer, serial number) of a chain's first certificate, None where it names no issuer."""
+    leaf = x509.load_pem_x509_certificate(chain_pem.encode("ascii"))
+    try:
+        issuer = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return None
+    return None if issuer is None else (issuer, leaf.serial_number)
+
+
 def inspect_chain(chain_pem: str) -> Leaf:
     """Read a chain, leaf first; each certificate must be signed by the next. Raises MismatchedCertificate."""
     try:
@@ -193,6 +205,12 @@ def check_leaf(chain_pem: str, csr_pem: str, domains: Sequence[str]) -> Leaf:
             f"the CA's certificate is for {_listed(leaf.names)}, and the order is for {_listed(domains)}"
         )
     return leaf
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    if identifier_type(name) == "ip":
+        return x509.IPAddress(ipaddress.ip_address(name))
+    return x509.DNSName(name)
 
 
 def _bad_csr(fault: str) -> InvalidInput:
@@ -228,10 +246,11 @@ def _key_type(key: PublicKeyTypes) -> KeyType | None:
 
 
 def _csr_names(csr: x509.CertificateSigningRequest) -> tuple[str, ...]:
-    """DNS names of the subjectAltName, then commonNames, which are names of the order as well (RFC 8555 §7.4)."""
+    """Names of the subjectAltName, then commonNames, which are names of the order as well (RFC 8555 §7.4)."""
     alternatives = _alternatives(csr.extensions)
-    if others := sorted({type(name).__name__ for name in alternatives if not isinstance(name, x509.DNSName)}):
-        raise _bad_csr(f"asks for names that are no domain names ({', '.join(others)}): leave only DNS names in it")
+    known = x509.DNSName, x509.IPAddress
+    if others := sorted({type(name).__name__ for name in alternatives if not isinstance(name, known)}):
+        raise _bad_csr(f"asks for names that CAs do not certify here ({', '.join(others)}): leave DNS names and IPs")
     common = [str(attribute.value) for attribute in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     names = [str(name.value) for name in alternatives] + common
     if not names:

@@ -30,6 +30,11 @@ class Actor:
     source_ip: str | None = None
 
 
+def system(tenant: str) -> Actor:
+    """Certwright itself, acting for a tenant."""
+    return Actor("certwright", Role.ADMIN, tenant)
+
+
 @dataclass(frozen=True)
 class Session:
     """An actor as signed in by one credential; `expires_at` is when that credential ends, None when it does not.
@@ -95,7 +100,10 @@ class AccountStatus(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Account:
-    """An account at one CA. `sealed_key` and `sealed_binding` (EAB, until it was used) are ciphertexts of a Sealer."""
+    """An account at one CA. `sealed_key` and `sealed_binding` (EAB, until it was used) are ciphertexts of a Sealer.
+
+    `sealed_next_key` is the key that the account is changing to, stored before the CA hears of it.
+    """
 
     id: str
     tenant: str
@@ -109,6 +117,7 @@ class Account:
     updated_at: datetime
     terms_of_service_agreed: bool = False
     sealed_binding: str | None = None
+    sealed_next_key: str | None = None
     url: str | None = None
     attempts: int = 0
     due: datetime | None = None
@@ -156,6 +165,7 @@ class Challenge:
     """One way to prove control (RFC 8555 §8). `responded` says that the user asked for validation.
 
     `sent` says that the CA was told. `token` is None for challenge types that have none; unknown types are kept.
+    `solver` is the id of the provider by which Certwright itself responded, None where the user did.
     """
 
     id: str
@@ -167,6 +177,7 @@ class Challenge:
     validated_at: datetime | None = None
     responded: bool = False
     sent: bool = False
+    solver: str | None = None
 
 
 @dataclass(frozen=True)
@@ -193,20 +204,28 @@ class Delay:
 
 @dataclass(frozen=True)
 class NameServer:
-    """What one authoritative server answers for a record that was presented; `answer` is for people."""
+    """What one authoritative server answers for a record that was presented; `answer` is for people.
+
+    `answered` is False where there was no answer at all, and `answer` says why.
+    """
 
     name: str
     address: str
     agrees: bool
     answer: str | None = None
+    answered: bool = True
 
 
 class PresentationState(enum.StrEnum):
-    """`planned` is written down before the provider is called: from then on the record is cleaned up in any case."""
+    """`planned` is written down before the provider is called: from then on the record is cleaned up in any case.
+
+    `removing`: a clean-up failed, and is tried again.
+    """
 
     PLANNED = "planned"
     PRESENTED = "presented"
     VISIBLE = "visible"
+    REMOVING = "removing"
 
 
 @dataclass(frozen=True)
@@ -214,7 +233,8 @@ class Presentation:
     """What a provider was told to put in place for a challenge, until it is cleaned up.
 
     `record` is the name that is written, after delegation by CNAME was followed; `servers` is what the zone's own
-    servers said when they were last asked. `problem` and `attempts` tell of the provider's failures.
+    servers said when they were last asked. It is in its state `since` then; `attempts` counts the vain ones in it,
+    `problem` tells of the last, and `due` is when the next one is to be made.
     """
 
     challenge_id: str
@@ -226,6 +246,7 @@ class Presentation:
     attempts: int = 0
     problem: Problem | None = None
     servers: tuple[NameServer, ...] = ()
+    due: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -309,11 +330,13 @@ class Renewal:
     """When a certificate is to be renewed, and why then.
 
     `source` is `ari` (the CA's suggested window, RFC 9773 §4.2), `lifetime` (the backstop) or `retry` (an attempt
-    failed). `check_at` is when the CA is asked for its window again. `order_id` is the order that renews it now.
+    failed). `not_before` is when the certificate is old enough to be renewed by itself. `check_at` is when the CA is
+    asked for its window again; while the order `order_id` renews it, when to see whether that waits for its user.
     """
 
     at: datetime
     source: str
+    not_before: datetime | None = None
     window_start: datetime | None = None
     window_end: datetime | None = None
     explanation_url: str | None = None
@@ -384,9 +407,18 @@ class ApiToken:
 
 
 @dataclass(frozen=True)
+class ShownSetting:
+    """A setting of a provider that is no secret."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Provider:
     """A way to answer challenges, configured by a tenant. `kind` names the solver, `zones` the domains that it serves
-    (with all below them; empty: every name). `sealed_settings` is the ciphertext of its settings as a JSON object.
+    (with all below them; empty: every name). `sealed_settings` is the ciphertext of all settings as a JSON object;
+    `shown` are those that are no secrets, once more.
     """
 
     id: str
@@ -397,6 +429,7 @@ class Provider:
     sealed_settings: str
     created_at: datetime
     updated_at: datetime
+    shown: tuple[ShownSetting, ...] = ()
     version: int = 0
     covered: int = field(default=0, compare=False)
 

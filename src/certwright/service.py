@@ -4,6 +4,7 @@ Whatever is refused or fails is written to the audit trail too. What needs the A
 off the API's cold path.
 """
 
+from certwright.account_keys import AccountKeys
 from certwright.accounts import Accounts
 from certwright.certificates import Certificates
 from certwright.desk import Desk
@@ -15,5 +16,6 @@ class AcmeService:
 
     def __init__(self, desk: Desk) -> None:
         self.accounts = Accounts(desk)
+        self.account_keys = AccountKeys(desk)
         self.orders = Orders(desk)
         self.certificates = Certificates(desk)

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias, cast
 
-from certwright import issuance, outcome, registration, validation
+from certwright import issuance, outcome, validation
+from certwright.account_steps import AccountSteps
 from certwright.authorities import Authorities
 from certwright.ca.problems import CaError
 from certwright.challenges.preparation import key_authorization
 from certwright.errors import CertwrightError, Conflict
-from certwright.events import AccountRefused
 from certwright.items import Change
 from certwright.keys import MismatchedCertificate
-from certwright.model import Account, Actor, Order, OrderStatus, Problem, Role
+from certwright.model import Account, Order, OrderStatus, Problem, system
 from certwright.outcome import Step
 from certwright.pace import Pace, Watch
 from certwright.store import Store
@@ -30,11 +30,6 @@ Job: TypeAlias = Account | Order
 
 _RESPONSE_LIFE = timedelta(days=7)
 _RETRY_OWN_FAULT = timedelta(minutes=5)
-
-
-def system(tenant: str) -> Actor:
-    """Certwright itself, acting for a tenant."""
-    return Actor("certwright", Role.ADMIN, tenant)
 
 
 @dataclass
@@ -82,6 +77,7 @@ class Steps:
         self._jitter = jitter
         self._lease = lease
         self._hold = lease / 2 if hold is None else hold
+        self.accounts = AccountSteps(store, authorities, clock=clock, jitter=jitter)
         self._pace = Pace()
         self.stopping = False
 
@@ -100,7 +96,7 @@ class Steps:
                 work.job = self._store.claim(work.job, self._clock() + self._lease)
             if isinstance(work.job, Order):
                 return self._issue(work)
-            self.register(work.job)
+            self.accounts.run(work.job)
         except Conflict:
             logger.debug("%s is being worked on elsewhere", work.job.id)
         except CaError as error:
@@ -117,27 +113,6 @@ class Steps:
     def _is_leased(self, job: Job, now: datetime) -> bool:
         """Whether the lease of a job that this process holds will last for a while."""
         return job.due is not None and job.due - now > self._lease / 2
-
-    def register(self, account: Account) -> Account:
-        """Make a recorded account known to its CA; one that the CA cannot register now waits.
-
-        Raises ca.problems.CaError where the CA will never have it; the account is removed then.
-        """
-        actor, now = system(account.tenant), self._clock()
-        try:
-            client, binding = self._authorities.client(account), self._authorities.binding(account)
-            registered, event = registration.register(account, client, binding, now)
-        except CertwrightError as error:
-            logger.error("account %s cannot be registered: %s", account.id, error.message)
-            registered, event = registration.hindered(account, error, now + _RETRY_OWN_FAULT, now)
-        except CaError as error:
-            if not error.is_transient:
-                told = error.problem.detail or error.problem.type
-                refusal = AccountRefused(subject_id=account.id, problem=told)
-                self._store.commit((account, None), events=[refusal], actor=actor)
-                raise
-            registered, event = registration.delayed(account, error, self._clock(), self._jitter())
-        return self._store.save(account, registered, events=[event], actor=actor)
 
     def refresh(self, order: Order) -> Order:
         """An order with its pending authorizations as the CA has them now. Raises CaError and Conflict."""

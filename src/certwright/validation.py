@@ -13,6 +13,7 @@ from certwright.ca.client import Client
 from certwright.ca.problems import CaError, CaProblem
 from certwright.ca.resources import AuthorizationResource, ChallengeResource, OrderResource
 from certwright.events import ChallengeFailed, ChallengeValidated, Event, OrderReady
+from certwright.identifiers import identifier_type
 from certwright.model import (
     Authorization,
     AuthorizationStatus,
@@ -202,7 +203,7 @@ def _reason(authorization: Authorization) -> dict[str, Any]:
     name = f"*.{authorization.identifier}" if authorization.wildcard else authorization.identifier
     document = dict(problem.document) if problem else {"type": "about:blank"}
     document.setdefault("detail", f"the authorization is {authorization.status}; the CA gave no reason")
-    return {**document, "identifier": {"type": "dns", "value": name}}
+    return {**document, "identifier": {"type": identifier_type(authorization.identifier), "value": name}}
 
 
 def _expired(order: Order, client: Client, now: datetime) -> Step:

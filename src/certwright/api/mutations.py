@@ -1,5 +1,7 @@
 """Mutations: each calls one use case of the service."""
 
+from typing import Annotated
+
 import strawberry
 from strawberry import ID
 
@@ -26,6 +28,15 @@ class CreateAccountInput:
     external_account_binding: ExternalAccountBindingInput | None = None
     idempotency_key: str | None = strawberry.field(
         default=None, description="A repeat with the same key answers with the first result."
+    )
+
+
+@strawberry.input
+class ImportAccountInput:
+    acme_server: str
+    private_key: str = strawberry.field(description="PEM, or the JWK that certbot keeps as private_key.json.")
+    email: str | None = strawberry.field(
+        default=None, description="Needed where the CA does not tell the account's contacts."
     )
 
 
@@ -68,6 +79,23 @@ class Mutation:
         update = context.api.service.accounts.update
         return Account.of(await context.act(update, context.actor, id, email=email, contact=contact))
 
+    @strawberry.mutation(description="Takes over an account that the CA has already, such as certbot's, by its key.")
+    async def import_account(self, info: Info, input: ImportAccountInput) -> Account:
+        context = info.context
+        account = await context.act(
+            context.api.service.account_keys.import_account,
+            context.actor,
+            acme_server=input.acme_server,
+            private_key=input.private_key,
+            email=input.email,
+        )
+        return Account.of(account)
+
+    @strawberry.mutation(description="Gives the account a new key (RFC 8555 §7.3.5); its URL and orders stay.")
+    async def rollover_account_key(self, info: Info, id: ID) -> Account:
+        context = info.context
+        return Account.of(await context.act(context.api.service.account_keys.roll_over, context.actor, id))
+
     @strawberry.mutation
     async def deactivate_account(self, info: Info, id: ID) -> Account:
         context = info.context
@@ -103,11 +131,21 @@ class Mutation:
 
     @strawberry.mutation
     async def revoke_certificate(
-        self, info: Info, id: ID, reason: model.RevocationReason | None = model.RevocationReason.UNSPECIFIED
+        self,
+        info: Info,
+        id: ID,
+        reason: model.RevocationReason | None = model.RevocationReason.UNSPECIFIED,
+        by_certificate_key: Annotated[
+            bool, strawberry.argument(description="Sign with the certificate's own key; the account is not needed.")
+        ] = False,
     ) -> Certificate:
         context = info.context
         certificate = await context.act(
-            context.api.service.certificates.revoke, context.actor, id, reason or model.RevocationReason.UNSPECIFIED
+            context.api.service.certificates.revoke,
+            context.actor,
+            id,
+            reason or model.RevocationReason.UNSPECIFIED,
+            by_certificate_key=by_certificate_key,
         )
         return Certificate.of(certificate, context.api.reader.clock())
 

@@ -3,23 +3,19 @@
 `Ca` is one directory with its connections; `Client` is one account there.
 """
 
-import hmac
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import requests
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from josepy.b64 import b64decode, b64encode
-from josepy.jwk import JWK, JWKEC, JWKRSA
+from josepy.b64 import b64encode
+from josepy.jwk import JWK
 
-from certwright.ca.network import Network, Signer, compact_json, flattened_jws
-from certwright.ca.problems import links, malformed_answer
+from certwright.ca.jws import external_account_binding, key_change, thumbprint
+from certwright.ca.network import Network, Signer, compact_json
+from certwright.ca.problems import links, malformed_answer, not_offered
 from certwright.ca.resources import (
-    BASE64URL,
     AccountResource,
     Answer,
     AuthorizationResource,
@@ -28,13 +24,14 @@ from certwright.ca.resources import (
     Directory,
     Identifier,
     OrderResource,
+    RenewalInfo,
     read_account,
     read_authorization,
     read_challenge,
     read_directory,
     read_order,
+    read_renewal_info,
 )
-from certwright.errors import InvalidInput
 
 DIRECTORY_TTL = timedelta(hours=1)
 PEM_CHAIN = "application/pem-certificate-chain"
@@ -76,6 +73,17 @@ class Ca:
             cached = self._cached = (read_directory(answer), now + DIRECTORY_TTL)
         return cached[0]
 
+    def renewal_info(self, cert_id: str) -> RenewalInfo | None:
+        """When the CA wants a certificate to be renewed (RFC 9773 §4.1), None where it never says so.
+
+        `cert_id` is ARI's id of the certificate. Raises CaProblem, CaUnavailable.
+        """
+        base = self.directory().renewal_info
+        if base is None:
+            return None
+        url = f"{base.rstrip('/')}/{cert_id}"
+        return read_renewal_info(Answer(self.network.get(url), url, self.clock()))
+
     def close(self) -> None:
         self.network.close()
 
@@ -90,6 +98,11 @@ class Client:
         self._ca = ca
         self._key = key
         self.account_url = account_url
+
+    @property
+    def key_thumbprint(self) -> str:
+        """RFC 7638, SHA-256, base64url."""
+        return thumbprint(self._key)
 
     def new_account(
         self,
@@ -124,14 +137,26 @@ class Client:
         """Replaces the contacts (RFC 8555 §7.3.2)."""
         return self._update_account({"contact": list(contact)})
 
+    def change_key(self, successor: "Client") -> None:
+        """RFC 8555 §7.3.5: the account has the key of `successor` from then on."""
+        directory, account_url = self._ca.directory(), self._known_url()
+        if directory.key_change is None:
+            raise not_offered("keyChange")
+        inner = key_change(self._key, successor._key, account_url, directory.key_change)
+        self._send(directory.key_change, compact_json(inner))
+
     def deactivate_account(self) -> AccountResource:
         """For good: no request of this account is answered afterwards (RFC 8555 §7.3.6)."""
         return self._update_account({"status": "deactivated"})
 
     def _update_account(self, payload: dict[str, Any] | None) -> AccountResource:
+        url = self._known_url()
+        return read_account(self._post(url, payload), url)
+
+    def _known_url(self) -> str:
         if self.account_url is None:
             raise ValueError("the account has no URL before new_account")
-        return read_account(self._post(self.account_url, payload), self.account_url)
+        return self.account_url
 
     def new_order(
         self,
@@ -181,10 +206,11 @@ class Client:
         return CertificateResource(chain, tuple(links(response.headers, "alternate", url)))
 
     def revoke_certificate(self, cert_der: bytes, reason: int | None = None) -> None:
-        """RFC 8555 §7.6, as the account that ordered it. `reason` as in RFC 5280 §5.3.1."""
+        """RFC 8555 §7.6, as the account that ordered it; or signed with the certificate's own key, where that is this
+        client's key and it has no account URL. `reason` as in RFC 5280 §5.3.1."""
         url = self._ca.directory().revoke_cert
         if url is None:
-            raise malformed_answer(self._ca.directory_url, "no `revokeCert`")
+            raise not_offered("revokeCert")
         self._send(url, compact_json({"certificate": b64encode(cert_der).decode()} | _given(reason=reason)))
 
     def _post(self, url: str, payload: dict[str, Any] | None = None) -> "Answer":
@@ -203,43 +229,3 @@ def _rfc3339(time: datetime | None) -> str | None:
 
 def _given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def external_account_binding(key: JWK, kid: str | None, hmac_key: str | None, url: str) -> dict[str, str]:
-    """The inner JWS of RFC 8555 §7.3.4: `key`'s public half, signed with the HMAC key (base64url) of another account.
-
-    Raises InvalidInput, which never shows the HMAC key.
-    """
-    secret = check_binding(kid, hmac_key)
-    protected = {"alg": "HS256", "kid": kid, "url": url}
-    payload = compact_json(key.public_key().to_json())
-    return flattened_jws(protected, payload, lambda message: hmac.digest(secret, message, "sha256"))
-
-
-def check_binding(kid: str | None, hmac_key: str | None) -> bytes:
-    """The octets of an HMAC key, which CAs show with and without padding. Raises InvalidInput, never showing it."""
-    if not kid:
-        raise InvalidInput("the key id of the external account is missing", field="externalAccountBinding.keyId")
-    unpadded = (hmac_key or "").strip().rstrip("=")
-    if not BASE64URL.fullmatch(unpadded) or len(unpadded) % 4 == 1:
-        message = "the HMAC key of the external account must be base64url, exactly as the CA shows it"
-        raise InvalidInput(message, field="externalAccountBinding.hmacKey")
-    return b64decode(unpadded)
-
-
-def load_key(pem: bytes) -> JWK:
-    """An account key from PKCS8 PEM: EC P-256, EC P-384 or RSA. Raises InvalidInput, which never shows it."""
-    try:
-        key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if isinstance(key, rsa.RSAPrivateKey):
-        return JWKRSA(key=key)
-    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
-        return JWKEC(key=key)
-    raise InvalidInput("an account key must be EC P-256, EC P-384 or RSA, in unencrypted PEM")
-
-
-def thumbprint(key: JWK) -> str:
-    """RFC 7638, SHA-256, base64url."""
-    return b64encode(key.thumbprint()).decode()

@@ -127,7 +127,7 @@ class Signer:
 
     def __init__(self, key: JWK, account_url: str | None) -> None:
         self._key = key
-        self._algorithm = _algorithm(key)
+        self._algorithm = algorithm(key)
         self._identity = {"kid": account_url} if account_url else {"jwk": key.public_key().to_json()}
 
     def sign(self, url: str, payload: bytes, nonce: str) -> bytes:
@@ -136,7 +136,8 @@ class Signer:
         return compact_json(flattened_jws(protected, payload, lambda text: self._algorithm.sign(self._key.key, text)))
 
 
-def _algorithm(key: JWK) -> JWASignature:
+def algorithm(key: JWK) -> JWASignature:
+    """How a key signs (RFC 7518 §3.1)."""
     if isinstance(key, JWKRSA):
         return RS256
     return ES384 if key.key.curve.name == "secp384r1" else ES256

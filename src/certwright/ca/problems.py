@@ -28,6 +28,9 @@ MALFORMED_ANSWER = "urn:certwright:malformed-answer"
 FOREIGN_URL = "urn:certwright:foreign-url"
 """The type of a problem that we write because the CA sent us to a URL that is not its own."""
 
+NOT_OFFERED = "urn:certwright:not-offered"
+"""The type of a problem that we write because the CA's directory lacks what was asked for."""
+
 MAX_RETRY_AFTER = timedelta(days=1)
 TRANSIENT_CODES = frozenset({"badNonce", "rateLimited", "serverInternal"})
 
@@ -73,7 +76,8 @@ class CaProblem(CaError):
 
     @property
     def is_transient(self) -> bool:
-        return self.status >= 500 or self.status == 429 or self.code in TRANSIENT_CODES
+        failed = self.status >= 500 and self.status != 501  # What is not implemented will not be in a minute either.
+        return failed or self.status == 429 or self.code in TRANSIENT_CODES
 
 
 class CaUnavailable(CaError):
@@ -100,6 +104,12 @@ class CaUnavailable(CaError):
 def malformed_answer(url: str, what: str) -> CaUnavailable:
     """The CA answered at `url`, but not as ACME wants it: `what` says in which way."""
     return CaUnavailable(f"{url} answered garbage: {what}", type=MALFORMED_ANSWER)
+
+
+def not_offered(what: str) -> CaProblem:
+    """The CA's directory has no URL for something that is optional in ACME."""
+    detail = f"the CA's directory names no `{what}`: it does not offer this"
+    return CaProblem(Problem({"type": NOT_OFFERED, "detail": detail}), status=501)
 
 
 def parse_retry_after(value: str | None, now: datetime) -> datetime | None:

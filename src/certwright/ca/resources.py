@@ -100,6 +100,16 @@ class CertificateResource:
     alternates: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class RenewalInfo:
+    """RFC 9773 §4.2: the window to renew in, as the CA gave it. `retry_after` is when it wants to be asked again."""
+
+    start: datetime
+    end: datetime
+    explanation_url: str | None = None
+    retry_after: datetime | None = None
+
+
 class Answer:
     """A JSON object that the CA sent from `url`. Reading a mandatory field that is not there raises CaUnavailable."""
 
@@ -202,6 +212,17 @@ def read_challenge(document: Mapping[str, Any]) -> ChallengeResource | None:
         token=token if token and BASE64URL.fullmatch(token) else None,
         error=_problem(document),
         validated=_time(document, "validated"),
+    )
+
+
+def read_renewal_info(answer: Answer) -> RenewalInfo:
+    window, url = _object(answer.document, "suggestedWindow"), _text(answer.document, "explanationURL")
+    return RenewalInfo(
+        start=answer.mandatory("suggestedWindow.start", _time(window, "start")),
+        end=answer.mandatory("suggestedWindow.end", _time(window, "end")),
+        # It is shown for people to follow: nothing but a web page may be behind it.
+        explanation_url=url if url and url.lower().startswith(("https://", "http://")) else None,
+        retry_after=answer.retry_after,
     )
 
 

@@ -36,7 +36,8 @@ def prepare(authorization: Authorization, challenge: Challenge, key_thumbprint: 
     answer = key_authorization(challenge.token, key_thumbprint)
     if challenge.type == "http-01":
         path = WELL_KNOWN_PATH + challenge.token
-        return HttpFile(f"http://{authorization.identifier}{path}", path, answer)
+        host = f"[{authorization.identifier}]" if ":" in authorization.identifier else authorization.identifier
+        return HttpFile(f"http://{host}{path}", path, answer)
     if challenge.type == "dns-01":
         return DnsRecord(f"_acme-challenge.{authorization.identifier}", "TXT", dns01_value(answer), _TTL)
     return None
