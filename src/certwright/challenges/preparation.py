@@ -8,6 +8,7 @@ from certwright.model import Authorization, Challenge
 
 WELL_KNOWN_PATH = "/.well-known/acme-challenge/"
 _TTL = 60
+_LASTING_TTL = 3600
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class HttpFile:
 
 @dataclass(frozen=True)
 class DnsRecord:
-    """dns-01: publish this record. Other values of the same name stay: apex and wildcard need one each. TTL in s."""
+    """dns-01, dns-account-01, dns-persist-01: publish this record. Other values of the same name stay: apex and
+    wildcard need one each. TTL in s.
+    """
 
     name: str
     type: str
@@ -29,8 +32,15 @@ class DnsRecord:
     ttl: int
 
 
-def prepare(authorization: Authorization, challenge: Challenge, key_thumbprint: str) -> HttpFile | DnsRecord | None:
-    """The preparation of a challenge, None for types that are unknown to us."""
+def prepare(
+    authorization: Authorization, challenge: Challenge, key_thumbprint: str, account_url: str | None
+) -> HttpFile | DnsRecord | None:
+    """The preparation of a challenge, None for types that are unknown to us.
+
+    Some types are bound to the account's URL; they have none while it is not known.
+    """
+    if challenge.type == "dns-persist-01":
+        return _persistent_record(authorization, challenge, account_url)
     if challenge.token is None:
         return None
     answer = key_authorization(challenge.token, key_thumbprint)
@@ -40,7 +50,25 @@ def prepare(authorization: Authorization, challenge: Challenge, key_thumbprint: 
         return HttpFile(f"http://{host}{path}", path, answer)
     if challenge.type == "dns-01":
         return DnsRecord(f"_acme-challenge.{authorization.identifier}", "TXT", dns01_value(answer), _TTL)
+    if challenge.type == "dns-account-01" and account_url:
+        name = f"{account_label(account_url)}._acme-challenge.{authorization.identifier}"
+        return DnsRecord(name, "TXT", dns01_value(answer), _TTL)
     return None
+
+
+def _persistent_record(authorization: Authorization, challenge: Challenge, account_url: str | None) -> DnsRecord | None:
+    """draft-ietf-acme-dns-persist: a record that stays, and proves control for every later order of the account."""
+    if not (challenge.issuers and account_url):
+        return None
+    policy = "; policy=wildcard" if authorization.wildcard else ""
+    value = f"{challenge.issuers[0]}; accounturi={account_url}{policy}"
+    return DnsRecord(f"_validation-persist.{authorization.identifier}", "TXT", value, _LASTING_TTL)
+
+
+def account_label(account_url: str) -> str:
+    """draft-ietf-acme-dns-account-label: what keeps the records of several accounts for one name apart."""
+    digest = hashlib.sha256(account_url.encode()).digest()
+    return "_" + base64.b32encode(digest[:10]).decode().lower()
 
 
 def key_authorization(token: str, key_thumbprint: str) -> str:

@@ -30,15 +30,23 @@ class SolverFailed(CertwrightError):
         self.lasting = lasting
 
 
+def dns_record(prepared: DnsRecord | HttpFile) -> DnsRecord:
+    """What a solver of dns-01 was given. Raises SolverFailed for a file: it cannot do with one."""
+    if not isinstance(prepared, DnsRecord):
+        raise SolverFailed("this provider answers dns-01 only, and was given an http-01 file", lasting=True)
+    return prepared
+
+
 @dataclass(frozen=True)
 class KindSetting:
-    """One setting of a kind of solver. A `secret` is never shown again."""
+    """One setting of a kind of solver. A `secret` is never shown again; a `multiline` one may have several lines."""
 
     name: str
     meaning: str
     secret: bool = False
     required: bool = True
     default: str = ""
+    multiline: bool = False
 
 
 @dataclass(frozen=True)
