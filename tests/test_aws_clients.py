@@ -4,29 +4,22 @@ import asyncio
 import itertools
 import json
 import subprocess
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from gql import Client, gql
 from gql.transport.exceptions import TransportError
 from gql.transport.websockets import WebsocketsTransport
 
-from certwright.aws.worker import Runner
-from certwright.codec import microseconds
-from certwright.model import Role
-from certwright.steps import system
-from tests.support.house import Operations, await_true
-from tests.support.lambdas import Cloud, cloud
-from tests.support.node import require_node
+from certwright.model import Role, system
+from tests.support.lambdas import cloud
+from tests.support.node import CLIENTS, NodeClient, require_node
 from tests.support.pebble import Pebble
-from tests.support.socket import Socket
+from tests.support.site import Site
 from tests.support.stream import EventSourceMapping, Stream
 
 SCRIPT = Path(__file__).parent / "js" / "subscribe.mjs"
@@ -35,43 +28,6 @@ ISSUANCE = ["NEW", "PENDING", "READY", "PROCESSING", "VALID"]
 ORDERS = "subscription { orderStatus { id status } }"
 SYSTEM = system("default")
 NEWS = "subscription { auditEvents { id type } }"
-
-
-class Site(Operations):
-    """Everything at work: sockets, the stream and its function, and a worker for what is due."""
-
-    def __init__(self, cloud: Cloud, ca: Pebble) -> None:
-        self.cloud = cloud
-        self.ca = ca
-        self.viewer, self.operator, self.admin = (cloud.token(role.name, role) for role in Role)
-
-    def post(self, document: Any, token: str | None, headers: dict[str, str] | None = None) -> httpx.Response:  # noqa: ARG002
-        """Over a socket, as there is no other way here."""
-        with Socket(self.cloud.sockets.ws_url) as socket:
-            socket.init(token)
-            return httpx.Response(200, json=socket.execute(document["query"], **document["variables"]))
-
-    def await_subscribers(self, number: int) -> None:
-        await_true(lambda: len(self.cloud.rows("#topic#")) == number)
-
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Have what is due be done."""
-        app, stopped = self.cloud.app(), threading.Event()
-        runner = Runner(app.store, app.steps, clock=app.clock)
-
-        def work() -> None:
-            while not stopped.wait(0.05):
-                for entry in app.table.due(microseconds(app.clock()) // 1000, limit=10):
-                    runner.run((entry.pk, entry.sk), app.clock() + timedelta(seconds=20))
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
-            yield
-        finally:
-            stopped.set()
-            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -118,16 +74,35 @@ def test_npm_client_sees_every_change_of_an_issuance_and_completes(site: Site) -
 def test_npm_client_goes_on_by_itself_after_its_socket_broke(site: Site) -> None:
     with node(site, site.operator, NEWS, "TokenRevoked") as client:
         site.await_subscribers(1)
+        subscribed = site.subscriptions
         site.cloud.sockets.drop_all()
-        await_true(lambda: not site.cloud.sockets.connected)
-        await_true(lambda: len(site.cloud.sockets.connected) == 1)
-        site.await_subscribers(1)
+        site.await_others(subscribed)
         token, _ = site.cloud.tokens.create("leaver", Role.VIEWER, SYSTEM)
         site.cloud.tokens.revoke(token.id, SYSTEM)
         happened = client.result(WAIT_SECONDS)
     assert [h for h in happened if "connected" in h] == [{"connected": True}] * 2
     told = [h["next"]["data"]["auditEvents"] for h in happened if "next" in h]
     assert [event["type"] for event in told] == ["TokenCreated", "TokenRevoked"]
+
+
+@pytest.mark.parametrize("script", CLIENTS)
+def test_npm_clients_whose_socket_api_gateway_closes_come_back_once(site: Site, script: str) -> None:
+    """It closes with 1000: they come back at once, without waiting, and would do so without end."""
+    site.await_subscribers(0)
+    sockets, before = site.cloud.sockets, len(site.cloud.sockets.events)
+    with NodeClient(script, sockets.ws_url, site.operator, NEWS, "TokenRevoked") as client:
+        site.await_subscribers(1)
+        subscribed = site.subscriptions
+        site.cloud.app().gateway(sockets.url).disconnect(sockets.newest)
+        site.await_others(subscribed)
+        token, _ = site.cloud.tokens.create("leaver", Role.VIEWER, SYSTEM)
+        site.cloud.tokens.revoke(token.id, SYSTEM)
+        told = client.told_to_the_end()
+    site.await_subscribers(0)
+    happened = [thing for thing in told if "next" not in thing]
+    assert happened[:3] == [{"connected": True}, {"closed": 1000}, {"connected": True}]
+    connects = [e for e in sockets.events[before:] if e["requestContext"]["eventType"] == "CONNECT"]
+    assert len(connects) == 2
 
 
 def test_npm_client_gives_up_with_a_bad_token_instead_of_trying_for_ever(site: Site) -> None:

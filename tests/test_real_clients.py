@@ -1,15 +1,8 @@
-"""The clients that frontends and programs use: npm graphql-ws, and Python's gql over HTTP and WebSocket."""
+"""The clients that frontends and programs use: npm graphql-ws and @apollo/client, and Python's gql."""
 
 import asyncio
 import itertools
-import json
-import queue
-import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from gql import Client, gql
@@ -19,68 +12,24 @@ from gql.transport.websockets import WebsocketsTransport
 from websockets.exceptions import ConnectionClosed
 
 from certwright.local.test_ca import free_port
-from certwright.model import Role
-from certwright.steps import system
+from certwright.model import Role, system
 from tests.support.house import House, await_true
-from tests.support.node import require_node
+from tests.support.node import CLIENTS, NodeClient
 
-SCRIPT = Path(__file__).parent / "js" / "subscribe.mjs"
 WAIT_SECONDS = 20
 ISSUANCE = ["NEW", "PENDING", "READY", "PROCESSING", "VALID"]
 ORDERS = "subscription { orderStatus { id status } }"
 NEWS = "subscription { auditEvents { type subjectId } }"
 
 
-class NodeClient:
-    """The npm client `graphql-ws`, subscribed; `told` gives what happens to it, thing by thing."""
-
-    def __init__(self, house: House, token: str, query: str, until: str) -> None:
-        require_node()
-        command = ["node", str(SCRIPT), house.ws_url, token, query, until]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self._lines: queue.Queue[str] = queue.Queue()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout
-        for line in self._process.stdout:
-            self._lines.put(line)
-
-    def told(self) -> dict[str, Any]:
-        return dict(json.loads(self._lines.get(timeout=WAIT_SECONDS)))
-
-    def told_until(self, what: str) -> list[dict[str, Any]]:
-        """Everything up to the first thing of this kind."""
-        told = [self.told()]
-        while what not in told[-1]:
-            told.append(self.told())
-        return told
-
-    def end(self) -> int:
-        """Its exit code, after it ended by itself."""
-        try:
-            return self._process.wait(WAIT_SECONDS)
-        finally:
-            self._process.kill()
-            self._process.wait()
-            self._reader.join()
-            if self._process.stdout:
-                self._process.stdout.close()
+@pytest.fixture(params=CLIENTS)
+def script(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-@contextmanager
-def node(house: House, token: str, query: str, until: str) -> Iterator[NodeClient]:
-    client = NodeClient(house, token, query, until)
-    try:
-        yield client
-    finally:
-        assert client.end() == 0
-
-
-def test_npm_client_sees_all_states_of_an_issuance_and_completes(house: House) -> None:
+def test_npm_client_sees_all_states_of_an_issuance_and_completes(house: House, script: str) -> None:
     account = house.create_account()
-    with node(house, house.viewer, ORDERS, '"VALID"') as client:
+    with NodeClient(script, house.ws_url, house.viewer, ORDERS, '"VALID"') as client:
         await_true(lambda: house.app.broadcast.listening == 1)
         order = house.issue(account["id"], "npm.example")
         told = client.told_until("completed")
@@ -91,12 +40,12 @@ def test_npm_client_sees_all_states_of_an_issuance_and_completes(house: House) -
     assert {s["id"] for s in seen} == {order["id"]}
 
 
-def test_npm_client_goes_on_by_itself_after_the_server_was_started_again(tmp_path: Path) -> None:
+def test_npm_client_goes_on_by_itself_after_the_server_was_started_again(tmp_path: Path, script: str) -> None:
     port = free_port()
     first = House(tmp_path, port=port)
     first.start()
     try:
-        client = NodeClient(first, first.operator, NEWS, "TokenRevoked")
+        client = NodeClient(script, first.ws_url, first.operator, NEWS, "TokenRevoked")
         await_true(lambda: first.app.broadcast.listening == 1)
     finally:
         first.stop()
@@ -114,13 +63,15 @@ def test_npm_client_goes_on_by_itself_after_the_server_was_started_again(tmp_pat
     assert {"closed": 1012} in told
 
 
-def test_npm_client_gives_up_at_once_with_a_bad_token(house: House) -> None:
-    with node(house, "cw_not_good", ORDERS, "never") as client:
-        assert client.told_until("failed") == [{"closed": 4403}, {"failed": 4403}]
+def test_npm_client_gives_up_at_once_with_a_bad_token(house: House, script: str) -> None:
+    with NodeClient(script, house.ws_url, "cw_not_good", ORDERS, "never") as client:
+        closed, failed = client.told_until("failed")
+    assert closed == {"closed": 4403}
+    assert "4403" in str(failed["failed"])
 
 
-def test_npm_client_gets_a_refusal_as_an_error_and_keeps_its_socket(house: House) -> None:
-    with node(house, house.viewer, NEWS, "never") as client:
+def test_npm_client_gets_a_refusal_as_an_error_and_keeps_its_socket(house: House, script: str) -> None:
+    with NodeClient(script, house.ws_url, house.viewer, NEWS, "never") as client:
         told = client.told_until("failed")
         assert told[0] == {"connected": True}
         assert told[-1]["failed"][0]["extensions"] == {"code": "FORBIDDEN"}
