@@ -79,9 +79,11 @@ class Pebble:
         eab_keys: dict[str, str] | None = None,
         alternate_roots: int = 0,
         chain_length: int = 1,
+        certificate_seconds: int | None = None,
+        dns_server: str | None = None,
         http_port: int | None = None,
     ) -> None:
-        """http-01 asks pebble-challtestsrv, or with `http_port` whoever listens there."""
+        """It asks pebble-challtestsrv; with `dns_server` (ADDRESS:PORT) and `http_port` others, who are there."""
         require_pebble()
         options = PebbleOptions(
             strict=strict,
@@ -91,6 +93,8 @@ class Pebble:
             alternate_roots=alternate_roots,
             chain_length=chain_length,
             eab_keys=eab_keys or {},
+            certificate_seconds=certificate_seconds,
+            dns_server=dns_server,
         )
         self._test_ca = TestCa(
             directory,
@@ -116,6 +120,11 @@ class Pebble:
     @property
     def directory_url(self) -> str:
         return self._test_ca.directory_url
+
+    @property
+    def dns_port(self) -> int:
+        """Where its DNS server answers, by UDP and TCP."""
+        return self._test_ca.ports.dns
 
     @property
     def ca_bundle(self) -> Path:
