@@ -9,8 +9,13 @@ TESTABLE := .venv/.testable
 PACKAGEABLE := .venv/.packageable
 NODE_MODULES := tests/node_modules/.complete
 DEPLOY_MODULES := node_modules/.complete
+CONSOLE := src/certwright/console
+CONSOLE_MODULES := $(CONSOLE)/node_modules/.complete
+CONSOLE_BUILT := $(CONSOLE)/dist/.complete
+CONSOLE_SOURCES := schema.graphql $(shell find $(CONSOLE) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' \
+	-not -path '*/gql/*')
 
-.PHONY: help run test e2e check format bench schema package lock
+.PHONY: help run test e2e check format bench schema package console lock
 .DEFAULT_GOAL := help
 
 help:
@@ -19,15 +24,16 @@ help:
 	@echo "make e2e      the part of make test that deploys to an emulator of AWS;  make package  the AWS functions' zips"
 	@echo "make check    formatting, lint and types only;  make format  puts the formatting right"
 	@echo "make bench    measure, and print a table (ARGS goes to the bench)"
-	@echo "make schema   write schema.graphql;  make lock  write requirements*.txt anew (needs uv)"
+	@echo "make console  build the web console (make run does);  make schema  write schema.graphql"
+	@echo "make lock     write requirements*.txt anew (needs uv)"
 
-run: $(RUNNABLE)
+run: $(RUNNABLE) $(CONSOLE_BUILT)
 	@exec $(BIN)/certwright serve --test-ca $(ARGS)
 
-test: check $(NODE_MODULES) $(DEPLOY_MODULES)
+test: check $(NODE_MODULES) $(DEPLOY_MODULES) $(CONSOLE_BUILT)
 	$(BIN)/python -m pytest $(ARGS)
 
-e2e: $(TESTABLE) $(DEPLOY_MODULES)
+e2e: $(TESTABLE) $(DEPLOY_MODULES) $(CONSOLE_BUILT)
 	$(BIN)/python -m pytest tests/test_stack.py tests/test_e2e_ministack.py $(ARGS)
 
 check: $(TESTABLE)
@@ -46,8 +52,30 @@ schema: $(TESTABLE)
 	$(BIN)/certwright export-schema
 
 # In build/lambda, for both architectures (ARGS='--architecture arm64' for one); no account is needed.
-package: $(PACKAGEABLE)
+package: $(PACKAGEABLE) $(CONSOLE_BUILT)
 	$(BIN)/python tools/package.py $(ARGS)
+
+# The web console; without Node all else goes on, and /acme says what to install.
+console: $(CONSOLE_BUILT)
+
+$(CONSOLE_BUILT): $(CONSOLE_SOURCES) $(CONSOLE_MODULES)
+	@if ! [ -e $(CONSOLE_MODULES) ]; then \
+		echo "The web console is not built: /acme says what it needs"; \
+	elif (cd $(CONSOLE) && npm run --silent build); then \
+		touch $@; \
+	else \
+		echo "The web console could not be built; all else goes on"; \
+	fi
+
+$(CONSOLE_MODULES): $(CONSOLE)/package.json $(CONSOLE)/package-lock.json
+	@tools/debian node=nodejs npm=npm
+	@if ! command -v npm >/dev/null; then \
+		echo "npm is missing, which the web console is built with"; \
+	elif (cd $(CONSOLE) && npm ci --no-audit --no-fund --loglevel=error); then \
+		touch $@; \
+	else \
+		echo "npm ci failed in $(CONSOLE)"; \
+	fi
 
 # The same pins for all; hashes, and no address of any index. Whoever only installs does not need uv.
 LOCK = echo "setuptools>=77" | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -72,7 +100,8 @@ $(RUNNABLE): requirements.txt pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(TESTABLE): requirements-dev.txt pyproject.toml | $(BIN)/python
-	@tools/debian pebble=pebble curl=curl openssl=openssl java=default-jre-headless node=nodejs npm=npm
+	@tools/debian pebble=pebble curl=curl openssl=openssl java=default-jre-headless node=nodejs npm=npm chromium=chromium \
+		/usr/sbin/named=bind9 caddy=caddy
 	$(PIP) install --require-hashes --requirement requirements-dev.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ $(RUNNABLE) $(PACKAGEABLE)

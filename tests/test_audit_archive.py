@@ -1,20 +1,26 @@
 """The audit trail outside of the table: what is shipped, in what portions, and what a bucket by itself proves."""
 
 import gzip
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from moto import mock_aws
 
 from certwright.audit import verify_archive
+from certwright.auth import Tokens
 from certwright.aws.audit_archive import Archive, line, parse, read_bucket
+from certwright.aws.reship import reship
+from certwright.config import Settings
 from certwright.errors import InvalidInput, NotFound, Unavailable
-from certwright.events import ChallengeFailed, OrderCreated, Record, record
-from certwright.steps import system
+from certwright.events import ChallengeFailed, OrderCreated, Record, SignInRefused, record
+from certwright.local.app import open_store, open_table, utc_now
+from certwright.model import Role, system
 from tests.support.cloud import client
 
 NOW = datetime(2026, 11, 23, 18, 0, 0, 123456, tzinfo=UTC)
@@ -103,6 +109,42 @@ def test_no_portion_is_larger_than_what_logs_and_firehose_take() -> None:
     Archive(noted, noted, "audit", "audit").ship(chain(1) * 10_001)
     assert sum(noted.events) == 10_001
     assert max(noted.events) <= 10_000
+
+
+def test_no_portion_is_of_more_than_a_day() -> None:
+    noted = Noted()
+    first, *_ = chain(1)
+    Archive(noted, noted, "audit", "audit").ship([replace(first, at=NOW + timedelta(hours=12 * n)) for n in range(5)])
+    assert noted.events == [2, 2, 1]
+
+
+@pytest.mark.usefixtures("aws")
+def test_reshipped_events_make_the_archive_whole_and_may_be_there_twice(tmp_path: Path) -> None:
+    now = iter(NOW + timedelta(hours=hour) for hour in itertools.count())
+    store = open_store(open_table(Settings.read({}, tmp_path), utc_now), lambda: next(now))
+    tokens = Tokens(store, lambda: NOW)
+    for name in ("one", "two", "three"):
+        tokens.create(name, Role.VIEWER, system("default"))
+    records = store.records("default", first=9, after=None).nodes
+    archive().ship([records[0], records[2]])
+    span: dict[str, Any] = {"tenant": "default", "since": records[1].at, "until": records[0].at}
+    for _ in range(2):
+        assert reship(store, archive().ship, **span) == 1
+    assert reship(store, archive().ship, **span, subject_id=records[1].subject_id) == 1
+    assert reship(store, archive().ship, **span, subject_id=records[2].subject_id) == 0
+    verdict = verify_archive(read_bucket(client, f"s3://{BUCKET}"))
+    assert (verdict.records, verdict.faults) == (3, [])
+
+
+def test_reshipping_reads_every_page_up_to_its_beginning(tmp_path: Path) -> None:
+    store = open_store(open_table(Settings.read({}, tmp_path), utc_now), utc_now)
+    for _ in range(6):
+        refused = [SignInRefused(reason="no", suppressed=0)] * 100
+        store.commit(events=refused, actor=system("default"))
+    shipped: list[Record] = []
+    span: dict[str, Any] = {"tenant": "default", "since": NOW - timedelta(days=9999), "until": utc_now()}
+    assert reship(store, shipped.extend, **span) == 600
+    assert [record.sequence for record in shipped] == list(range(600, 0, -1))
 
 
 @pytest.mark.usefixtures("aws")

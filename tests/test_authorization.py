@@ -8,8 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certwright.config import Settings
-from certwright.model import Role
-from certwright.steps import system
+from certwright.model import Role, system
 from tests.support.house import GraphQLFailed, House, await_true
 from tests.support.issuer import Issuer, jwk
 
@@ -24,12 +23,14 @@ OPERATIONS: dict[str, tuple[Role, str]] = {
     "challenges": (Role.VIEWER, '{ challenges(orderId: "x") { id } }'),
     "certificate": (Role.VIEWER, '{ certificate(id: "x") { id } }'),
     "certificates": (Role.VIEWER, "{ certificates { edges { cursor } } }"),
+    "certificateChains": (Role.VIEWER, '{ certificateChains(certificateId: "x") { pem } }'),
     "auditEvents": (Role.OPERATOR, "{ auditEvents { edges { cursor } } }"),
     "createOrder": (Role.OPERATOR, 'mutation { createOrder(input: {accountId: "x", domains: "a.example"}) { id } }'),
     "respondChallenge": (Role.OPERATOR, 'mutation { respondChallenge(id: "x-1") { id } }'),
     "cancelOrder": (Role.OPERATOR, 'mutation { cancelOrder(id: "x") { id } }'),
     "revokeCertificate": (Role.OPERATOR, 'mutation { revokeCertificate(id: "x") { id } }'),
     "exportPrivateKey": (Role.OPERATOR, 'mutation { exportPrivateKey(certificateId: "x") }'),
+    "exportPkcs12": (Role.OPERATOR, 'mutation { exportPkcs12(certificateId: "x", password: "x") }'),
     "createAccount": (Role.ADMIN, 'mutation { createAccount(input: {email: "", acmeServer: ""}) { id } }'),
     "updateAccount": (Role.ADMIN, 'mutation { updateAccount(id: "x") { id } }'),
     "deactivateAccount": (Role.ADMIN, 'mutation { deactivateAccount(id: "x") { id } }'),

@@ -1,8 +1,10 @@
 """The http function, called as Lambda calls it, with moto around it; its first request also in a process of its own."""
 
 import base64
+import gzip
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -18,9 +20,9 @@ from certwright.aws.dynamo_table import DynamoTable
 from certwright.aws.http import serve
 from certwright.errors import InvalidInput
 from certwright.ids import Ulids
-from certwright.model import Role
-from certwright.steps import system
+from certwright.model import Role, system
 from certwright.store import Store
+from tests.support.browser import require_console
 from tests.support.cloud import Cloud, LambdaContext, client, http_event
 from tests.support.dynamo import UNKNOWN_TO_DYNAMODB_LOCAL, create_table
 from tests.support.house import GraphQLFailed
@@ -133,6 +135,19 @@ def test_origin_that_is_allowed_may_ask() -> None:
 def test_setting_that_is_missing_or_wrong_is_named(cloud: Cloud, setting: str, value: str) -> None:
     with pytest.raises(InvalidInput, match=setting):
         serve(App({**cloud.environment, setting: value}, client=client))
+
+
+def test_console_comes_compressed_through_the_gateway(cloud: Cloud) -> None:
+    require_console()
+    site, headers = serve(cloud.app), {"accept-encoding": "gzip", "host": "api.example"}
+    page = site(http_event("GET", "/acme/orders", headers=headers), LambdaContext())
+    assert (page["statusCode"], page["isBase64Encoded"]) == (200, True)
+    text = gzip.decompress(base64.b64decode(page["body"])).decode()
+    [script] = re.findall(r'src="(/acme/assets/[^"]+)"', text)
+    for encoding in ("gzip", "identity"):
+        answer = site(http_event("GET", script, headers=headers | {"accept-encoding": encoding}), LambdaContext())
+        assert answer["headers"].get("content-encoding", "identity") == encoding
+        assert answer["isBase64Encoded"] == (encoding == "gzip")
 
 
 FIRST_REQUEST = """

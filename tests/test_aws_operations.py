@@ -11,8 +11,7 @@ import pytest
 from certwright.aws import watch
 from certwright.aws.observability import Log, measure, put_measures, put_metrics
 from certwright.events import AccountDelayed, Event, OperationDenied, OrderDelayed, OrderFailed, OrderFulfilled, record
-from certwright.model import Certificate
-from certwright.steps import system
+from certwright.model import Certificate, system
 from tests.support.cloud import Cloud, LambdaContext
 
 NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
@@ -45,12 +44,11 @@ def test_last_quarter_of_a_life_is_close_to_the_end(left: float, life: float, is
     assert bool(found) is is_closing
 
 
-def test_certificate_with_a_successor_or_revoked_needs_none() -> None:
-    old, new = certificate("old", 10, "a.example", "b.example"), certificate("new", 80, "b.example", "a.example")
+def test_certificate_that_is_replaced_or_revoked_is_not_watched() -> None:
+    replaced = replace(certificate("replaced", 10), replaced_by="successor")
     revoked = replace(certificate("revoked", 5), revoked_at=NOW)
     alone = certificate("alone", 5)
-    for order in ([old, new, revoked, alone], [new, old, alone, revoked]):
-        assert [c.id for c in watch.closing(order, NOW)] == ["alone"]
+    assert [c.id for c in watch.closing([replaced, revoked, alone], NOW)] == ["alone"]
 
 
 def test_watch_counts_over_all_tenants(capsys: pytest.CaptureFixture[str]) -> None:

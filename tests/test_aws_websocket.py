@@ -12,8 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from certwright.aws.app import utc_now
 from certwright.aws.connections import Subscription
-from certwright.model import Role
-from certwright.steps import system
+from certwright.model import Role, system
 from tests.support.gateway import MAX_FRAME, MAX_MESSAGE
 from tests.support.house import await_true
 from tests.support.issuer import Issuer, jwk

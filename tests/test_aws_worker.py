@@ -163,7 +163,10 @@ def throttled(every: int) -> Any:
     dynamodb, calls = client("dynamodb"), itertools.count(1)
 
     def refuse(request: Any, **_: Any) -> AWSResponse | None:
-        return None if next(calls) % every else throttling(request.url)
+        if next(calls) % every:
+            return None
+        request.headers["X-Amz-Target"] = "DynamoDB_20120810.ListTables"  # moto is called all the same.
+        return throttling(request.url)
 
     dynamodb.meta.events.register_first("before-send.dynamodb", refuse)
     return dynamodb

@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import dashboard, delivery, issuance, memory
+from tests.bench import cold, cost, dashboard, delivery, fanout, issuance, memory
 from tests.bench.table import Row, Target, markdown
+from tests.support.dynamo import missing_for_dynamodb_local
 
 LOWEST, HIGHEST = 0.001, 100_000
+
+WRITE_UNITS = 60
+"""What one certificate takes; the target is lower."""
 
 
 def assert_sane(rows: list[Row], count: int) -> None:
@@ -38,6 +42,31 @@ def test_delivery_is_measured(tmp_path: Path) -> None:
 def test_memory_is_measured(tmp_path: Path) -> None:
     idle, subscribed = memory.measure(tmp_path, quick=True)
     assert 10 < idle.ours <= subscribed.ours < 1000
+
+
+def test_cost_on_dynamodb_is_measured(tmp_path: Path) -> None:
+    """These figures are exact, so they are held: what makes a certificate dearer has to say so here."""
+    if reason := missing_for_dynamodb_local():
+        pytest.skip(reason)
+    figures = {(row.what.removeprefix("DynamoDB: "), row.unit): row.ours for row in cost.measure(tmp_path)}
+    assert figures["one certificate, from createOrder to VALID", "write units"] <= WRITE_UNITS
+    assert figures["dashboard", "calls"] <= cost.MOST_DASHBOARD_CALLS
+    assert figures["one event to 100 subscriptions", "calls"] <= 5 + 100 // 4
+
+
+def test_cold_starts_are_measured(tmp_path: Path) -> None:
+    if reason := missing_for_dynamodb_local():
+        pytest.skip(reason)
+    assert_sane(cold.measure(tmp_path, quick=True), 5)
+
+
+def test_fan_out_on_aws_is_measured(tmp_path: Path) -> None:
+    if reason := missing_for_dynamodb_local():
+        pytest.skip(reason)
+    time, calls, posts, _, _, same_posts = fanout.measure(tmp_path, quick=True)
+    assert LOWEST < time.ours < HIGHEST
+    assert calls.ours < 2 * posts.ours
+    assert (posts.ours, same_posts.ours) == (20, 20)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from josepy.b64 import b64decode, b64encode
 from josepy.jwk import JWKEC
 
-from certwright.ca.client import Ca, Client, external_account_binding, load_key, thumbprint
+from certwright.ca.client import Ca, Client
+from certwright.ca.jws import external_account_binding, load_key, thumbprint
 from certwright.ca.problems import MALFORMED_ANSWER, CaProblem, CaUnavailable
 from certwright.ca.resources import ChallengeResource
 from certwright.challenges.preparation import dns01_value, key_authorization

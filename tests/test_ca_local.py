@@ -16,7 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from josepy.jwk import JWKEC
 
-from certwright.ca.client import Ca, Client, thumbprint
+from certwright.ca.client import Ca, Client
+from certwright.ca.jws import thumbprint
 from certwright.challenges.preparation import key_authorization
 from certwright.local.test_ca import Ports, TestCa, TestCaFailed, ensure_tls_certificate, free_port
 from tests.support.pebble import Management, require_pebble

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
 from certwright.ca.client import Ca, Client
-from certwright.ca.network import MAX_BODY, MAX_NONCES, Network, Signer
+from certwright.ca.network import MAX_BODY, MAX_NONCE_RETRIES, MAX_NONCES, Network, Signer
 from certwright.ca.problems import FOREIGN_URL, MALFORMED_ANSWER, CaProblem, CaUnavailable
 from tests.support.stub_ca import Answer, StubCa
 
@@ -119,13 +119,13 @@ def test_the_nonce_pool_is_bounded_and_drops_the_oldest(stub: StubCa) -> None:
 
 
 def test_bad_nonce_is_retried_with_the_nonce_of_that_very_answer(stub: StubCa, client: Client) -> None:
-    stub.reject_nonces(5)  # and every nonce given before is void
+    stub.reject_nonces(MAX_NONCE_RETRIES)  # and every nonce given before is void
     assert client.fetch_account().status == "valid"
-    assert stub.operations()[-6:] == ["account"] * 6
+    assert stub.operations()[-MAX_NONCE_RETRIES - 1 :] == ["account"] * (MAX_NONCE_RETRIES + 1)
 
 
-def test_bad_nonce_is_given_up_after_five_retries(stub: StubCa, client: Client) -> None:
-    stub.reject_nonces(6)
+def test_bad_nonce_is_given_up_in_the_end(stub: StubCa, client: Client) -> None:
+    stub.reject_nonces(MAX_NONCE_RETRIES + 1)
     with pytest.raises(CaProblem) as caught:
         client.fetch_account()
     assert (caught.value.code, caught.value.is_transient) == ("badNonce", True)

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
-from certwright.ca.client import Ca, Client, thumbprint
+from certwright.ca.client import Ca, Client
+from certwright.ca.jws import thumbprint
 from certwright.ca.problems import CaProblem, CaUnavailable
 from certwright.ca.resources import OrderResource
 from certwright.challenges.preparation import dns01_value, key_authorization

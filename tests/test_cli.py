@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from certwright.local.server import register_anew
+from tests.support.first import answers, surroundings
 from tests.support.house import House, await_true, await_value
 from tests.support.pebble import Pebble
 from tests.support.program import certwright, environment, serving
@@ -141,6 +142,21 @@ class TestAuditVerify:
         done = certwright(data, "audit", "verify", "--data-dir", str(data))
         assert done.returncode == 1
         assert re.search(r"order \w{26} was last committed with record 8, but its chain ends at 7", done.stderr)
+
+
+def test_events_of_the_store_can_be_shipped_again(tmp_path: Path) -> None:
+    make_token(tmp_path)
+    where = ["--log-group", "audit", "--delivery-stream", "audit"]
+    with answers() as url:
+        names = surroundings("", dynamodb="", others=url)
+        aws = environment(**{name: value for name, value in names.items() if name.startswith("AWS_")})
+        done = certwright(tmp_path, "audit", "reship", "--since", "2026-01-01", *where, env=aws)
+        none = certwright(
+            tmp_path, "audit", "reship", "--since", "2026-01-01T00:00+01:00", "--until", "2026-01-02", *where, env=aws
+        )
+    assert (done.stdout, none.stdout) == ("1 events were shipped\n", "0 events were shipped\n")
+    wrong = certwright(tmp_path, "audit", "reship", "--since", "yesterday", *where)
+    assert (wrong.returncode, "'yesterday' is no time" in wrong.stderr) == (2, True)
 
 
 def tamper(data: Path, statement: str) -> None:

@@ -42,12 +42,24 @@ def test_lists_are_comma_separated() -> None:
             "CERTWRIGHT_ACME_SERVERS": "https://a.example/dir , *,https://b.example:14000/dir",
             "CERTWRIGHT_ALLOWED_ORIGINS": "https://app.example,http://localhost:3000",
             "CERTWRIGHT_TRUSTED_PROXIES": "10.0.0.0/8,::1",
+            "CERTWRIGHT_DNS_SERVERS": "192.0.2.1, 192.0.2.1:5353,2001:db8::1,[2001:db8::1]:5353",
+            "CERTWRIGHT_PROVIDER_NETWORKS": "10.0.0.0/8,fd00::/8",
         }
     )
     assert settings.acme_servers == ("https://a.example/dir", "https://b.example:14000/dir")
     assert settings.any_public_server
     assert settings.allowed_origins == ("https://app.example", "http://localhost:3000")
     assert settings.trusted_proxies == ("10.0.0.0/8", "::1")
+    assert settings.dns_servers == ("192.0.2.1", "192.0.2.1:5353", "2001:db8::1", "[2001:db8::1]:5353")
+    assert settings.provider_networks == ("10.0.0.0/8", "fd00::/8")
+
+
+def test_zones_are_domains_or_all() -> None:
+    settings = Settings.read(
+        {"CERTWRIGHT_HTTP_01_ZONES": "A.example., b.example", "CERTWRIGHT_PROPAGATION_SECONDS": "60"}
+    )
+    assert (settings.http_01_zones, settings.propagation_seconds) == (("a.example", "b.example"), 60)
+    assert Settings.read({"CERTWRIGHT_HTTP_01_ZONES": "*"}).http_01_zones == ("*",)
 
 
 def test_a_bundle_is_a_file_of_certificates(pebble: Pebble) -> None:
@@ -69,6 +81,13 @@ def test_a_bundle_is_a_file_of_certificates(pebble: Pebble) -> None:
         ("ALLOWED_ORIGINS", "https://app.example/", "an origin is a scheme and a host"),
         ("TRUSTED_PROXIES", "proxy.example", "give IP addresses or networks"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "give IP addresses or networks"),
+        ("PROVIDER_NETWORKS", "private", "give IP addresses or networks"),
+        ("DNS_SERVERS", "dns.example", "give IP addresses, with a port"),
+        ("DNS_SERVERS", "192.0.2.1:99999", "give IP addresses, with a port"),
+        ("DNS_SERVERS", "192.0.2.1/24", "give IP addresses, with a port"),
+        ("HTTP_01_ZONES", "https://a.example", "give domains such as example.com"),
+        ("HTTP_01_ZONES", "a.example,*.b.example", "give domains such as example.com"),
+        ("PROPAGATION_SECONDS", "0", "from 1 to 86400"),
         ("LEASE_SECONDS", "soon", "from 1 to 3600"),
         ("LEASE_SECONDS", "0", "from 1 to 3600"),
         ("LEASE_SECONDS", "nan", "from 1 to 3600"),
@@ -83,3 +102,17 @@ def test_a_wrong_value_is_refused_by_its_variables_name(name: str, value: str, t
         Settings.read({f"CERTWRIGHT_{name}": value})
     assert refusal.value.message.startswith(f"CERTWRIGHT_{name} ")
     assert told in refusal.value.message
+
+
+def test_the_console_signs_in_by_a_client_of_the_issuer() -> None:
+    given = {"CERTWRIGHT_OIDC_CLIENT_ID": "console", "CERTWRIGHT_OIDC_SCOPE": "openid groups"}
+    settings = Settings.read(given)
+    assert (settings.oidc_client_id, settings.oidc_scope) == ("console", "openid groups")
+    assert (Settings.read({}).oidc_client_id, Settings.read({}).oidc_scope) == ("", "openid email")
+
+
+def test_sockets_of_the_console_may_be_elsewhere() -> None:
+    elsewhere = {"CERTWRIGHT_SOCKET_URL": "wss://live.example/prod"}
+    assert Settings.read(elsewhere).socket_url == "wss://live.example/prod"
+    with pytest.raises(InvalidInput, match=r"CERTWRIGHT_SOCKET_URL is 'https://live\.example'; give a WebSocket's URL"):
+        Settings.read({"CERTWRIGHT_SOCKET_URL": "https://live.example"})

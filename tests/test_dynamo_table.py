@@ -2,9 +2,11 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
@@ -12,7 +14,7 @@ from certwright.aws.dynamo_item import SHARDS, decode_item, encode_item, encode_
 from certwright.aws.dynamo_table import ATTEMPTS, LONGEST_PAUSE_SECONDS, DynamoTable
 from certwright.errors import Unavailable
 from certwright.table import Add, Delete, ExpectationFailed, Item, Put, Require
-from tests.support.dynamo import create_table, dynamodb_client, moto_client
+from tests.support.dynamo import create_table, dynamodb_client, moto_client, throttling
 
 NOW = 1_800_000_000
 TWO = [Put(Item("p", "a")), Put(Item("p", "b"))]
@@ -71,6 +73,22 @@ def client() -> Iterator[Any]:
     with moto_client() as client:
         create_table(client, "table")
         yield client
+
+
+@contextmanager
+def lost_answer(client: Any) -> Iterator[None]:
+    """moto does what the first request asks for, and the client is told of something else."""
+    answers = iter([throttling("https://dynamodb.example/")])
+
+    def lose(**_: Any) -> AWSResponse | None:
+        return next(answers, None)
+
+    client.meta.events.register_first("before-send.dynamodb", lose)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister("before-send.dynamodb", lose)
+        assert not list(answers)
 
 
 class TestWrite:
@@ -143,15 +161,46 @@ class TestWrite:
         scripted.table.write([Put(Item("p", "s"), unconditional=True)])
         assert scripted.pauses == [0.025]
 
-    @pytest.mark.parametrize(
-        "operation", [Put(Item("p", "s")), Delete("p", "s", 1), Require("p", "s", 1), Add("p", "s", {"n": 1})]
-    )
+    @pytest.mark.parametrize("operation", [Delete("p", "s", 1), Require("p", "s", 1), Add("p", "s", {"n": 1})])
     def test_lone_operation_that_must_not_be_repeated_has_a_token(
-        self, scripted: Scripted, operation: Put | Delete | Require | Add
+        self, scripted: Scripted, operation: Delete | Require | Add
     ) -> None:
         scripted.written()
         scripted.table.write([operation])
         assert uuid.UUID(scripted.tokens.seen[0]).version == 4
+
+    def test_refused_lone_put_that_was_sent_once_needs_no_second_look(self, scripted: Scripted) -> None:
+        scripted.refused("ConditionalCheckFailedException", "put_item")
+        with pytest.raises(ExpectationFailed) as refusal:
+            scripted.table.write([Put(Item("p", "s"))])
+        assert refusal.value.key == ("p", "s")
+
+    @pytest.mark.parametrize("version", [0, 1])
+    def test_lone_put_whose_answer_was_lost_is_known_by_its_mark(self, client: Any, version: int) -> None:
+        table = DynamoTable(client, "table", lambda: NOW)
+        with lost_answer(client):
+            table.write([Put(Item("lost", "s", {"n": version}, version))])
+        assert table.get([("lost", "s")]) == [Item("lost", "s", {"n": version}, version + 1)]
+
+    @pytest.mark.parametrize("there", [{}, {"Item": encode_item(Item("p", "s", version=2))}])
+    def test_repeated_lone_put_that_another_was_quicker_than_is_refused(
+        self, scripted: Scripted, there: dict[str, Any]
+    ) -> None:
+        scripted.refused("InternalServerError", "put_item")
+        scripted.refused("ConditionalCheckFailedException", "put_item")
+        scripted.stub.add_response("get_item", there)
+        with pytest.raises(ExpectationFailed):
+            scripted.table.write([Put(Item("p", "s", version=1))])
+
+    def test_what_is_left_unprocessed_of_a_batch_is_sent_again(self, scripted: Scripted) -> None:
+        requests = Recorded()
+        left = {"UnprocessedItems": {"table": [{"DeleteRequest": {"Key": encode_key(("p", "b"))}}]}}
+        scripted.stub.add_response("batch_write_item", left, {"RequestItems": requests})
+        scripted.refused("ThrottlingException", "batch_write_item")
+        scripted.stub.add_response("batch_write_item", {}, {"RequestItems": requests})
+        scripted.table.write([Delete("p", "a", apart=True), Delete("p", "b", apart=True)])
+        assert [len(request["table"]) for request in requests.seen] == [2, 1]
+        assert scripted.pauses == [0.025, 0.05]
 
 
 class TestRead:

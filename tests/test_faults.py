@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from certwright.auth import DEFAULT_TENANT
 from certwright.config import Settings
-from certwright.steps import system
+from certwright.model import system
 from tests.support.house import GraphQLFailed, House, await_true, await_value
 from tests.support.pebble import Pebble
 from tests.support.stub_ca import Answer, StubCa, acme_problem
@@ -176,7 +176,7 @@ def test_odd_challenges_are_shown_and_hurt_nothing(stub: StubCa, stub_house: Hou
     order_id = order_for(stub_house, account, "odd.example")
     shown = stub_house.challenges(order_id)
     assert [c["type"] for c in shown] == ["http-01", "dns-01", "dns-persist-01", "dns-01"]
-    assert [c["preparation"] is None for c in shown] == [False, False, True, True]
+    assert [c["preparation"] is None for c in shown] == [False, False, False, True]
     stub_house.respond(shown[1]["id"])
     stub_house.await_order(order_id, "VALID")
 

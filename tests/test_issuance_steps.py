@@ -9,8 +9,10 @@ from typing import Any, TypeVar, cast
 import pytest
 
 from certwright import issuance, keys, outcome, validation
+from certwright.advising import Advising
 from certwright.authorities import Authorities
 from certwright.ca.client import Client
+from certwright.ca.limits import Limit
 from certwright.ca.problems import CaError, CaProblem, CaUnavailable
 from certwright.ca.resources import AuthorizationResource, ChallengeResource, OrderResource
 from certwright.events import ChallengeValidated, Event
@@ -26,11 +28,16 @@ from certwright.model import (
     Order,
     OrderStatus,
     Problem,
+    system,
 )
 from certwright.outcome import Step
+from certwright.sealer import LocalSealer
+from certwright.solvers import Dns, Solvers
+from certwright.solving import Solving
 from certwright.sqlite_table import SqliteTable
-from certwright.steps import Steps, Work, system
+from certwright.steps import Steps, Work
 from certwright.store import Store
+from tests.support.house import Silent
 from tests.support.stub_ca import acme_problem
 
 T = TypeVar("T")
@@ -320,7 +327,7 @@ def test_passing_fault_delays_and_counts() -> None:
     first = outcome.refused(order(OrderStatus.NEW), CaUnavailable("ill"), NOW, 1.0)
     second = outcome.refused(first.order, CaUnavailable("ill"), NOW, 1.0)
     assert second.order.delay == Delay(
-        Problem({"type": "urn:certwright:unavailable", "detail": "ill"}), second.order.due or NOW, 2
+        Problem({"type": "urn:certwright:unavailable", "detail": "ill"}), second.order.due or NOW, 2, since=NOW
     )
     assert [step.order.due for step in (first, second)] == [NOW + timedelta(seconds=1), NOW + timedelta(seconds=2)]
     assert types(second) == ["OrderDelayed"]
@@ -399,6 +406,9 @@ class OneCa:
     def client(self, account: Account) -> Client:  # noqa: ARG002  every account is at this CA
         return cast(Client, self.ca)
 
+    def limits(self, url: str) -> tuple[Limit, ...]:  # noqa: ARG002  as above
+        return ()
+
 
 LEASE = timedelta(seconds=90)
 
@@ -413,7 +423,10 @@ class Bench:
 
     def run(self) -> datetime | None:
         authorities = cast(Authorities, OneCa(self.ca))
-        steps = Steps(self.store, authorities, clock=lambda: NOW, jitter=lambda: 1.0, lease=LEASE)
+        solvers = Solvers(self.store, LocalSealer(Path("no.key")), {})
+        solving = Solving(solvers, Dns(lambda name: name, lambda *_: ()), clock=lambda: NOW, jitter=lambda: 1.0)
+        advising = Advising(lambda _: Silent(), authorities)
+        steps = Steps(self.store, authorities, solving, advising, clock=lambda: NOW, jitter=lambda: 1.0, lease=LEASE)
         return steps.run(Work(self.stored))
 
     def types(self) -> list[str]:

@@ -22,9 +22,9 @@ from certwright.aws.dynamo_item import encode_item
 from certwright.config import SETTINGS
 from certwright.events import OrderCreated, record
 from certwright.ids import Ulids
-from certwright.model import Account, AccountStatus
-from certwright.steps import system
+from certwright.model import Account, AccountStatus, system
 from certwright.table import Item, Put
+from tests.support.browser import require_console
 from tests.support.ministack import NATIVE, ROOT, STAGE, missing_for_deploy, package, zips
 
 PLATFORMS = ["x86_64", "arm64"]
@@ -190,9 +190,11 @@ def test_rights_are_where_they_are_needed_alone(template: dict[str, Any]) -> Non
     assert may(template, "kms:GenerateDataKey") == {"http", "websocket"}
     assert may(template, "execute-api:ManageConnections") == {"websocket", "stream"}
     assert may(template, "firehose:PutRecord") == {"stream"}
+    assert may(template, "sts:AssumeRole") == {"http", "websocket", "worker"}
     assert may(template, "s3:PutObject") == {"auditstream"}
     assert may(template, "sqs:SendMessage") == {"stream", "worker"}
     assert may(template, "dynamodb:PutItem") == {"http", "websocket", "stream", "worker"}
+    assert may(template, "dynamodb:BatchWriteItem") == {"http", "websocket", "stream", "worker"}
 
 
 def test_each_statement_of_the_roles_has_its_reason_before_it() -> None:
@@ -322,7 +324,7 @@ def test_stream_brings_events_and_their_entities_and_nothing_else(template: dict
     )
     event = OrderCreated(subject_id=new_id(), account_id=account.id, domains=("a.example",))
     written = record(event, system("default"), id=new_id(), at=now, previous=None)
-    puts = [items.record_put(written, None), items.response("token", "content", now + timedelta(days=1))]
+    puts = [*items.record_puts([written], {}), items.response("token", "content", now + timedelta(days=1))]
     [event_item, response] = [put.item for put in puts if isinstance(put, Put)]
     others = [
         response,
@@ -335,3 +337,21 @@ def test_stream_brings_events_and_their_entities_and_nothing_else(template: dict
         for item in (event_item, items.item(account), *others)
     ]
     assert let_through == [True, True, False, False, False, False]
+
+
+def test_http_function_alone_holds_the_console() -> None:
+    require_console()
+    package()
+    for function in FUNCTIONS:
+        with zipfile.ZipFile(zips() / f"{function}.zip") as archive:
+            held = {name for name in archive.namelist() if name.startswith("certwright/console/")}
+        assert ("certwright/console/dist/index.html" in held) == (function == "http")
+        assert all(name.startswith("certwright/console/dist/") for name in held)
+
+
+def test_sockets_of_the_console_are_allowed_from_where_it_is_served(template: dict[str, Any]) -> None:
+    functions = resources(template, "AWS::Lambda::Function")
+    variables = {name: properties["Environment"]["Variables"] for name, properties in functions.items()}
+    allowed = variables["WebsocketLambdaFunction"]["CERTWRIGHT_ALLOWED_ORIGINS"]["Fn::Sub"]
+    assert allowed.endswith("https://${HttpApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}")
+    assert variables["HttpLambdaFunction"]["CERTWRIGHT_SOCKET_URL"]["Fn::Sub"].startswith("wss://${WebsocketsApi}.")

@@ -21,8 +21,7 @@ from certwright.errors import Unavailable
 from certwright.events import TokenCreated, record
 from certwright.local.app import utc_now
 from certwright.local.broadcast import Broadcast
-from certwright.model import Actor, Role
-from certwright.steps import system
+from certwright.model import Actor, Role, system
 from certwright.store import Notice
 from tests.support.house import House, await_true
 from tests.support.issuer import Issuer, jwk

@@ -304,6 +304,38 @@ class TestAdd:
             table.write([Add("p", "s", {"n": 0.5})])  # type: ignore[dict-item]  # the mistake that is tested
 
 
+class TestApart:
+    def test_what_is_apart_is_done_with_the_rest(self, table: Table) -> None:
+        put_each(table, Item("p", "old"), Item("p", "older"))
+        apart = [Put(Item("p", f"new{n}", {"n": n}), unconditional=True, apart=True) for n in range(30)]
+        table.write(
+            [Delete("p", "old", apart=True), *apart, Put(Item("p", "together")), Delete("p", "older", apart=True)]
+        )
+        assert {i.sk for i in table.query("p", limit=100)} == {"together", *(f"new{n}" for n in range(30))}
+        assert found(table, sk="new7") == Item("p", "new7", {"n": 7}, version=1)
+
+    def test_what_is_apart_may_be_alone(self, table: Table) -> None:
+        table.write([Put(Item("p", "s", {"n": 1}, version=7), unconditional=True, apart=True)])
+        assert found(table) == Item("p", "s", {"n": 1}, version=1)
+        table.write([Delete("p", "s", apart=True)])
+        assert stored(table) is None
+
+    def test_deletions_that_are_apart_do_not_happen_where_the_rest_is_refused(self, table: Table) -> None:
+        put_each(table, Item("p", "kept"))
+        refused_key(table, Delete("p", "kept", apart=True), Put(Item("p", "absent", version=1)))
+        assert found(table, sk="kept").version == 1
+
+    def test_what_is_apart_does_not_count_towards_a_transaction(self, table: Table) -> None:
+        table.write([Put(Item("p", f"{n}"), unconditional=True, apart=True) for n in range(MAX_OPERATIONS + 1)])
+        assert len(table.query("p", limit=200)) == MAX_OPERATIONS + 1
+
+    def test_what_is_apart_cannot_expect_anything(self) -> None:
+        with pytest.raises(ValueError, match="cannot expect"):
+            Put(Item("p", "s"), apart=True)
+        with pytest.raises(ValueError, match="cannot expect"):
+            Delete("p", "s", 1, apart=True)
+
+
 class TestTransaction:
     def test_all_kinds_of_operations_in_one(self, table: Table) -> None:
         put_each(table, Item("p", "changed"), Item("p", "deleted"), Item("p", "required"))

@@ -24,8 +24,7 @@ from certwright.config import Settings
 from certwright.local.app import utc_now
 from certwright.local.server import MAX_MESSAGE
 from certwright.local.sockets import allow_many_sockets
-from certwright.model import Role
-from certwright.steps import system
+from certwright.model import Role, system
 from tests.support.house import House, await_true
 from tests.support.issuer import Issuer, jwk
 from tests.support.protocol_cases import CASES, STREAM, hold, subscribe

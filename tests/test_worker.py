@@ -14,10 +14,10 @@ import pytest
 
 from certwright.events import OrderCreated
 from certwright.local.app import utc_now
-from certwright.model import Order, OrderStatus
+from certwright.model import Order, OrderStatus, system
 from certwright.pace import Pace
 from certwright.sqlite_table import SqliteTable
-from certwright.steps import Job, Steps, Work, system
+from certwright.steps import Job, Steps, Work
 from certwright.store import Store
 from certwright.table import Due
 from certwright.worker import Worker

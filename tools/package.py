@@ -10,6 +10,7 @@ The same input gives the same zips, octet for octet.
 
 import argparse
 import ast
+import gzip
 import hashlib
 import importlib.metadata
 import json
@@ -24,6 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -40,36 +42,59 @@ TAG = f"cpython-{sys.version_info.major}{sys.version_info.minor}"
 
 @dataclass(frozen=True)
 class Function:
-    """`without` names modules, ours or others', that this function never comes to; `services` are those of boto3."""
+    """`without` names modules, ours or others', that this function never comes to; `services` are those of botocore."""
 
     handler: str
     services: tuple[str, ...]
     without: tuple[str, ...] = ()
 
 
-ACME = ("certwright.keys", "certwright.steps", "certwright.ca.client", "certwright.identifiers", "cryptography", "jwt")
+ACME = (
+    *(
+        f"certwright.{name}"
+        for name in ("keys", "chains", "steps", "ca.client", "ca.jws", "identifiers", "bookkeeping")
+    ),
+    "cryptography",
+    "jwt",
+)
+LEXICON = ("certwright.challenges.lexicon", "lexicon")
+ROUTE53 = ("route53", "sts")
+SOLVING = (
+    *(f"certwright.challenges.{name}" for name in ("advice", "propagation", "resolving", "rfc2136", "web")),
+    "dns",
+    *LEXICON,
+)
 GRAPHQL = ("certwright.api", "certwright.reading", "certwright.service")
+CONSOLE = "certwright.api.console"
 PIECES = ("certwright.aws.hints", "certwright.aws.audit_archive")
 
 FUNCTIONS = {
-    "http": Function("certwright.aws.http", ("dynamodb", "kms"), PIECES),
-    "websocket": Function("certwright.aws.websocket", ("dynamodb", "kms", "apigatewaymanagementapi"), PIECES),
+    "http": Function("certwright.aws.http", ("dynamodb", "kms", *ROUTE53), (*PIECES, *LEXICON)),
+    "websocket": Function(
+        "certwright.aws.websocket",
+        ("dynamodb", "kms", "apigatewaymanagementapi", *ROUTE53),
+        (*PIECES, *LEXICON),
+    ),
     "stream": Function(
         "certwright.aws.stream",
         ("dynamodb", "apigatewaymanagementapi", "sqs", "logs", "firehose", "events"),
-        ACME,
+        (*ACME, *SOLVING),
     ),
-    "worker": Function("certwright.aws.worker", ("dynamodb", "kms", "sqs"), (*GRAPHQL, PIECES[1], "jwt")),
-    "watch": Function("certwright.aws.watch", ("dynamodb",), (*ACME, *GRAPHQL, *PIECES)),
+    "worker": Function(
+        "certwright.aws.worker",
+        ("dynamodb", "kms", "sqs", *ROUTE53),
+        (*GRAPHQL, *LEXICON, PIECES[1], "jwt"),
+    ),
+    "watch": Function("certwright.aws.watch", ("dynamodb",), (*ACME, *SOLVING, *GRAPHQL, *PIECES)),
 }
 
+SERVICES = frozenset(service for function in FUNCTIONS.values() for service in function.services)
 BOTOCORE_DATA = ("_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json")
 
 _UNUSED = {
     "aws_lambda_powertools": "event_handler",
     "aws_lambda_powertools/utilities": "auth_alpha|batch|circuit_breaker|data_classes|data_masking|feature_flags|"
     "idempotency|kafka|parameters|parser|streaming|validation",
-    "boto3": "data|examples",
     "cffi": "recompiler|setuptools_ext|cparser|.*[.]h",
     "dateutil/zoneinfo": "dateutil-zoneinfo.tar.gz",
     "pycparser": ".*",
@@ -149,9 +174,18 @@ def distributions(packages: Iterable[str]) -> set[str]:
 
 
 def pinned() -> dict[str, str]:
-    """The lock's entries, with their hashes, by name."""
-    entries = re.split(r"\n(?=\S)", LOCK.read_text())
-    return {canonicalize_name(re.split(r"[=\[ ]", entry)[0]): entry for entry in entries if "==" in entry}
+    """The lock's entries for Lambda, with their hashes, by name."""
+    entries = [entry for entry in re.split(r"\n(?=\S)", LOCK.read_text()) if "==" in entry]
+    required = [Requirement(re.split(r" *\\\n", entry)[0]) for entry in entries]
+    # Without the markers: pip would read them for the Python that runs it.
+    alone = (re.sub(r" ;[^\\\n]*", " ", entry, count=1) for entry in entries)
+    return {canonicalize_name(r.name): entry for r, entry in zip(required, alone, strict=True) if _is_for_lambda(r)}
+
+
+def _is_for_lambda(required: Requirement) -> bool:
+    """pip takes `--python-version=3.11` for 3.11.0."""
+    system = {"python_full_version": f"{PYTHON}.0", "sys_platform": "linux", "platform_system": "Linux"}
+    return required.marker is None or required.marker.evaluate(system)
 
 
 def download(names: Iterable[str], architecture: str, folder: Path) -> None:
@@ -184,8 +218,38 @@ def unpack(wheel: Path, folder: Path) -> None:
             about = ".dist-info/" in name and not name.endswith("/METADATA")
             if not (name.endswith("/") or about or LEFT_OUT.search(name)):
                 archive.extract(name, draft)
+    if (data := draft / "botocore" / "data").exists():
+        shorten(data)
     compile_below(draft, PurePosixPath(TASK_ROOT))
     draft.rename(folder)
+
+
+def shorten(data: Path) -> None:
+    """Leave in botocore's descriptions what its clients use: every process reads them before its first call.
+
+    That is no documentation, and of the endpoints of all services those of SERVICES.
+    """
+    prefixes = set[str]()
+    for service in SERVICES:
+        for packed in data.glob(f"{service}/*/service-2.json.gz"):
+            model = _undocumented(json.loads(gzip.decompress(packed.read_bytes())))
+            prefixes.add(model["metadata"]["endpointPrefix"])
+            packed.unlink()
+            packed.with_suffix("").write_text(json.dumps(model, separators=(",", ":")))
+    endpoints = json.loads((data / "endpoints.json").read_text())
+    for partition in endpoints["partitions"]:
+        partition["services"] = {name: told for name, told in partition["services"].items() if name in prefixes}
+    (data / "endpoints.json").write_text(json.dumps(endpoints, separators=(",", ":")))
+
+
+def _undocumented(model: Any) -> Any:
+    """A description without its texts; a member that is called `documentation` is none."""
+    if isinstance(model, list):
+        return [_undocumented(inner) for inner in model]
+    if not isinstance(model, dict):
+        return model
+    is_text = {name: name == "documentation" and isinstance(inner, str) for name, inner in model.items()}
+    return {name: _undocumented(inner) for name, inner in model.items() if not is_text[name]}
 
 
 def compile_below(folder: Path, place: PurePosixPath) -> None:
@@ -210,10 +274,18 @@ def contents(function: Function, sites: Iterable[Path], ours: Path) -> dict[str,
         path = _path(module).relative_to(SOURCE)
         for part in (path, path.parent / "__pycache__" / f"{path.stem}.{TAG}.pyc"):
             files[part.as_posix()] = ours / part
+    if CONSOLE in reached(function)[0]:
+        files |= {path.relative_to(SOURCE).as_posix(): path for path in console_files()}
     for site in sites:
         inside = {path.relative_to(site).as_posix(): path for path in site.rglob("*") if path.is_file()}
         files |= {name: path for name, path in inside.items() if _is_needed(name, function.services)}
     return files
+
+
+def console_files() -> list[Path]:
+    """The web console as `make console` built it; none where it was not built."""
+    built = SOURCE / "certwright" / "console" / "dist"
+    return sorted(path for path in built.rglob("*") if path.is_file() and not path.name.startswith("."))
 
 
 def _is_needed(path: str, services: Sequence[str]) -> bool:
@@ -241,7 +313,9 @@ def write_zip(target: Path, files: Mapping[str, Path]) -> tuple[int, int]:
 def copy_ours(folder: Path) -> None:
     """Our package with its bytecode, and as much of its metadata as tells the version."""
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(SOURCE / "certwright", folder / "certwright", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        SOURCE / "certwright", folder / "certwright", ignore=shutil.ignore_patterns("__pycache__", "console")
+    )
     compile_below(folder, PurePosixPath(TASK_ROOT))
     version = importlib.metadata.version("certwright")
     metadata = folder / f"certwright-{version}.dist-info" / "METADATA"
@@ -252,7 +326,13 @@ def copy_ours(folder: Path) -> None:
 def inputs() -> str:
     """A digest of all that the zips are made from."""
     digest = hashlib.sha256(TAG.encode())
-    for path in (Path(__file__), LOCK, ROOT / "pyproject.toml", *sorted((SOURCE / "certwright").rglob("*.py"))):
+    for path in (
+        Path(__file__),
+        LOCK,
+        ROOT / "pyproject.toml",
+        *sorted((SOURCE / "certwright").rglob("*.py")),
+        *console_files(),
+    ):
         digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
@@ -273,7 +353,7 @@ def make(architecture: str, output: Path) -> dict[str, tuple[int, int]]:
     needs = {name: distributions(reached(function)[1]) for name, function in FUNCTIONS.items()}
     wheels = output / "wheels" / architecture
     download(set().union(*needs.values()), architecture, wheels)
-    unpacked = output / "unpacked" / architecture / f"{TAG}-{zlib.crc32(LEFT_OUT.pattern.encode()):08x}"
+    unpacked = output / "unpacked" / architecture / f"{TAG}-{zlib.crc32(Path(__file__).read_bytes()):08x}"
     by_name: dict[str, Path] = {canonicalize_name(path.name.split("-")[0]): path for path in wheels.glob("*.whl")}
     sites = {name: unpacked / wheel.stem for name, wheel in by_name.items()}
     with ProcessPoolExecutor() as pool:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from certwright import registration, rollover
 from certwright.authorities import Authorities
+from certwright.bookkeeping import Bookkeeping
 from certwright.ca.problems import CaError
 from certwright.errors import CertwrightError
 from certwright.events import AccountRefused, Event
@@ -27,6 +28,7 @@ class AccountSteps:
         self._authorities = authorities
         self._clock = clock
         self._jitter = jitter
+        self._books = Bookkeeping(store, authorities)
 
     def run(self, account: Account) -> Account:
         """The one step that an account has to take. Raises ca.problems.CaError, as `register` and `roll_over`."""
@@ -38,6 +40,8 @@ class AccountSteps:
         Raises ca.problems.CaError where the CA will never have it; the account is removed then.
         """
         try:
+            if until := self._books.admit_account(account, self._clock()) if account.attempts == 0 else None:
+                return self._save(account, registration.limited(account, until, self._clock()))
             client, binding = self._authorities.client(account), self._authorities.binding(account)
             after = registration.register(account, client, binding, self._clock())
         except CertwrightError as error:

@@ -15,6 +15,7 @@ from certwright.model import Account
 
 if TYPE_CHECKING:
     from certwright.ca.client import Ca, Client
+    from certwright.ca.limits import Limit
     from certwright.sealer import Sealer
 
 _CLIENTS = 512
@@ -62,6 +63,10 @@ class Authorities:
             "an administrator can add its directory URL to CERTWRIGHT_ACME_SERVERS",
             field="acmeServer",
         )
+
+    def limits(self, url: str) -> "tuple[Limit, ...]":
+        """The rate limits that the CA behind a directory URL publishes."""
+        return next((preset.limits for preset in self.presets if preset.url == url), ())
 
     def ca(self, url: str) -> "Ca":
         """The CA behind a directory URL that was checked when it was recorded."""

@@ -1,5 +1,6 @@
-"""Use cases of certificates: revoke, export the private key."""
+"""Use cases of certificates: renew, revoke, export the private key."""
 
+import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -7,10 +8,12 @@ from certwright import events
 from certwright.authorities import seal_context
 from certwright.desk import Desk
 from certwright.errors import Conflict
-from certwright.model import Actor, Certificate, RevocationReason, Role
+from certwright.model import Actor, Certificate, Order, RevocationReason, Role
 
 if TYPE_CHECKING:
     from certwright.ca.client import Client
+
+_TRIES = 10
 
 
 class Certificates:
@@ -18,6 +21,25 @@ class Certificates:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+
+    def renew(self, actor: Actor, id: str) -> Order:
+        """The order that renews a certificate, made now where none is open yet; it goes on by itself.
+
+        Raises Conflict for a certificate that is revoked or replaced, and where no account to order with is valid.
+        """
+        with self._desk.audit.attempt(actor, "renewCertificate", Role.OPERATOR, id):
+            for _ in range(_TRIES):
+                certificate = self._desk.store.certificate(actor.tenant, id)
+                try:
+                    order, is_new = self._desk.steps().tending.renew(actor, certificate)
+                except Conflict:
+                    if self._desk.store.certificate(actor.tenant, id).version != certificate.version:
+                        continue  # A worker changed it meanwhile: it may have an order by now.
+                    raise
+                if is_new:
+                    self._desk.wake(order)
+                return order
+            raise Conflict(f"certificate {id!r} keeps changing; try again")
 
     def revoke(
         self, actor: Actor, id: str, reason: RevocationReason, *, by_certificate_key: bool = False
@@ -40,7 +62,7 @@ class Certificates:
             except CaProblem as error:
                 if error.code != "alreadyRevoked":
                     raise
-            revoked = replace(certificate, revoked_at=now)
+            revoked = replace(certificate, revoked_at=now, renewal=None, due=None)
             event = events.CertificateRevoked(subject_id=id, reason=reason.name)
             return self._desk.store.save(certificate, revoked, events=[event], actor=actor)
 
@@ -50,6 +72,20 @@ class Certificates:
             key = self._key(self._desk.store.certificate(actor.tenant, certificate_id)).decode()
             self._desk.store.commit(events=[events.PrivateKeyExported(subject_id=certificate_id)], actor=actor)
             return key
+
+    def export_pkcs12(self, actor: Actor, certificate_id: str, password: str) -> str:
+        """The key with the whole chain, as PKCS#12 in base64; audited as an export of the key.
+
+        Raises Conflict where the key is not ours, and InvalidInput for a password that is too short or not ASCII.
+        """
+        from certwright import chains
+
+        with self._desk.audit.attempt(actor, "exportPkcs12", Role.OPERATOR, certificate_id):
+            certificate = self._desk.store.certificate(actor.tenant, certificate_id)
+            chains.check_password(password)
+            file = chains.pkcs12(certificate.chain, self._key(certificate), password, certificate.names[0])
+            self._desk.store.commit(events=[events.PrivateKeyExported(subject_id=certificate_id)], actor=actor)
+            return base64.b64encode(file).decode("ascii")
 
     def _key(self, certificate: Certificate) -> bytes:
         """PEM. Raises Conflict where the key is not ours."""

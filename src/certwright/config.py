@@ -1,6 +1,7 @@
 """Settings, read once from the environment. Each stands in the README's table."""
 
 import ipaddress
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,9 +33,31 @@ SETTINGS = {
     "CERTWRIGHT_ACME_SERVERS": Setting(
         "Further allowed directory URLs, comma-separated; `*` allows any https URL whose host is public.", "none"
     ),
-    "CERTWRIGHT_CA_BUNDLE": Setting("PEM file trusted for ACME servers besides the public roots.", "none"),
+    "CERTWRIGHT_CA_BUNDLE": Setting(
+        "PEM file trusted for ACME servers, acme-dns servers and HTTP hooks besides the public roots.", "none"
+    ),
     "CERTWRIGHT_ALLOWED_ORIGINS": Setting(
         "Origins of frontends on other hosts, such as `https://app.example`, comma-separated; `*` allows any.", "none"
+    ),
+    "CERTWRIGHT_HTTP_01_ZONES": Setting(
+        "Domains whose http-01 requests arrive here, with all below them, comma-separated; `*` for all. Their orders "
+        "need no further action.",
+        "none; with `--test-ca` all, for orders at the test CA",
+    ),
+    "CERTWRIGHT_PROPAGATION_SECONDS": Setting(
+        "How long a dns-01 record may take to be seen at every name server of its zone; from 1 to 86400.", "`300`"
+    ),
+    "CERTWRIGHT_SOCKET_URL": Setting(
+        "Where the console's subscriptions connect, if not to `/graphql` of the same host: a URL with `wss://`.", "none"
+    ),
+    "CERTWRIGHT_DNS_SERVERS": Setting(
+        "Resolvers asked about delegation, name servers and CAA: ADDRESS or ADDRESS:PORT, comma-separated.",
+        "the system's",
+    ),
+    "CERTWRIGHT_PROVIDER_NETWORKS": Setting(
+        "Networks, besides the public internet, in which challenge providers and the web servers of domains are asked, "
+        "such as `10.0.0.0/8`, comma-separated. Providers there may be without TLS.",
+        "none",
     ),
     "CERTWRIGHT_TRUSTED_PROXIES": Setting(
         "Addresses or networks of reverse proxies whose `X-Forwarded-For` is believed, comma-separated.", "`127.0.0.1`"
@@ -50,10 +73,16 @@ SETTINGS = {
     "CERTWRIGHT_OIDC_TENANT_CLAIM": Setting("Claim that holds the tenant.", "`tenant`"),
     "CERTWRIGHT_OIDC_ROLE_CLAIM": Setting("Claim that holds viewer, operator or admin; a string or a list.", "`role`"),
     "CERTWRIGHT_OIDC_NAME_CLAIM": Setting("Claim that names the user in the audit trail.", "`email`"),
+    "CERTWRIGHT_OIDC_CLIENT_ID": Setting(
+        "Public client by which the console signs users in at the issuer, with PKCE and the redirect URI "
+        "`/acme/signed-in` of this server.",
+        "none: the console takes tokens only",
+    ),
+    "CERTWRIGHT_OIDC_SCOPE": Setting("Scopes that the console asks for.", "`openid email`"),
 }
 """Every setting; the README's table is tested against it."""
 
-TALKATIVE = ("acme", "urllib3", "botocore", "requests")
+TALKATIVE = ("acme", "urllib3", "botocore", "requests", "lexicon")
 """Libraries whose loggers are held at WARNING: what they log at DEBUG holds request bodies."""
 
 _LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -70,6 +99,11 @@ class Settings:
     any_public_server: bool = False
     ca_bundle: Path | None = None
     allowed_origins: tuple[str, ...] = ()
+    http_01_zones: tuple[str, ...] = ()
+    propagation_seconds: float = 300
+    socket_url: str = ""
+    dns_servers: tuple[str, ...] = ()
+    provider_networks: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ("127.0.0.1",)
     lease_seconds: float = 90
     log_level: str = "info"
@@ -78,6 +112,8 @@ class Settings:
     oidc_tenant_claim: str = "tenant"
     oidc_role_claim: str = "role"
     oidc_name_claim: str = "email"
+    oidc_client_id: str = ""
+    oidc_scope: str = "openid email"
 
     @classmethod
     def read(cls, environment: Mapping[str, str], data_dir: Path | None = None) -> "Settings":
@@ -96,14 +132,21 @@ class Settings:
             any_public_server="*" in servers,
             ca_bundle=_bundle(given["CERTWRIGHT_CA_BUNDLE"]),
             allowed_origins=tuple(map(_origin, _list(given["CERTWRIGHT_ALLOWED_ORIGINS"]))),
-            trusted_proxies=tuple(map(_network, _list(given["CERTWRIGHT_TRUSTED_PROXIES"]))) or cls.trusted_proxies,
-            lease_seconds=_seconds(given["CERTWRIGHT_LEASE_SECONDS"] or str(cls.lease_seconds)),
+            http_01_zones=tuple(map(_zone, _list(given["CERTWRIGHT_HTTP_01_ZONES"]))),
+            propagation_seconds=_within(given, "CERTWRIGHT_PROPAGATION_SECONDS", cls.propagation_seconds, 86400),
+            socket_url=_socket(given["CERTWRIGHT_SOCKET_URL"]),
+            dns_servers=tuple(map(_resolver, _list(given["CERTWRIGHT_DNS_SERVERS"]))),
+            provider_networks=_networks(given, "CERTWRIGHT_PROVIDER_NETWORKS"),
+            trusted_proxies=_networks(given, "CERTWRIGHT_TRUSTED_PROXIES") or cls.trusted_proxies,
+            lease_seconds=_within(given, "CERTWRIGHT_LEASE_SECONDS", cls.lease_seconds, 3600),
             log_level=_level(given["CERTWRIGHT_LOG_LEVEL"] or cls.log_level),
             oidc_issuer=_issuer(given["CERTWRIGHT_OIDC_ISSUER"]),
             oidc_audience=given["CERTWRIGHT_OIDC_AUDIENCE"],
             oidc_tenant_claim=given["CERTWRIGHT_OIDC_TENANT_CLAIM"] or cls.oidc_tenant_claim,
             oidc_role_claim=given["CERTWRIGHT_OIDC_ROLE_CLAIM"] or cls.oidc_role_claim,
             oidc_name_claim=given["CERTWRIGHT_OIDC_NAME_CLAIM"] or cls.oidc_name_claim,
+            oidc_client_id=given["CERTWRIGHT_OIDC_CLIENT_ID"],
+            oidc_scope=given["CERTWRIGHT_OIDC_SCOPE"] or cls.oidc_scope,
         )
         if settings.oidc_issuer and not settings.oidc_audience:
             raise InvalidInput(
@@ -162,13 +205,38 @@ def _origin(text: str) -> str:
     return text
 
 
-def _network(text: str) -> str:
+def _socket(text: str) -> str:
+    if text and not _is_url(text, "wss", "ws"):
+        raise InvalidInput(f"CERTWRIGHT_SOCKET_URL is {text!r}; give a WebSocket's URL, which starts with wss://")
+    return text
+
+
+def _networks(given: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(_network(text, name) for text in _list(given[name]))
+
+
+def _network(text: str, name: str) -> str:
     try:
         return str(ipaddress.ip_network(text) if "/" in text else ipaddress.ip_address(text))
     except ValueError:
+        raise InvalidInput(f"{name} holds {text!r}; give IP addresses or networks such as 10.0.0.0/8") from None
+
+
+def _resolver(text: str) -> str:
+    """An IP address, or one with a port: 192.0.2.1:5353 or [2001:db8::1]:5353."""
+    try:
+        if text.count(":") < 2 or text.startswith("["):
+            parts = urlsplit(f"//{text}")
+            ipaddress.ip_address(parts.hostname or "")
+            if parts.netloc != text or parts.port == 0:
+                raise ValueError
+        else:
+            ipaddress.ip_address(text)
+    except ValueError:
         raise InvalidInput(
-            f"CERTWRIGHT_TRUSTED_PROXIES holds {text!r}; give IP addresses or networks such as 10.0.0.0/8"
+            f"CERTWRIGHT_DNS_SERVERS holds {text!r}; give IP addresses, with a port if it is not 53: 192.0.2.1:5353"
         ) from None
+    return text
 
 
 def _issuer(text: str) -> str:
@@ -177,14 +245,25 @@ def _issuer(text: str) -> str:
     return text
 
 
-def _seconds(text: str) -> float:
+def _within(given: Mapping[str, str], name: str, default: float, most: int) -> float:
+    """A number of seconds from 1 to `most`."""
+    text = given[name] or str(default)
     try:
         seconds = float(text)
     except ValueError:
         seconds = 0
-    if not 1 <= seconds <= 3600:
-        raise InvalidInput(f"CERTWRIGHT_LEASE_SECONDS is {text!r}; give a number from 1 to 3600")
+    if not 1 <= seconds <= most:
+        raise InvalidInput(f"{name} is {text!r}; give a number from 1 to {most}")
     return seconds
+
+
+def _zone(text: str) -> str:
+    zone = text.lower().strip(".")
+    if zone != "*" and not re.fullmatch(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", zone):
+        raise InvalidInput(
+            f"CERTWRIGHT_HTTP_01_ZONES holds {text!r}; give domains such as example.com, in ASCII (xn--…), or *"
+        )
+    return zone
 
 
 def _level(text: str) -> str:

@@ -16,6 +16,7 @@ from certwright.store import Repeated, Store
 
 if TYPE_CHECKING:
     from certwright.sealer import Sealer
+    from certwright.solvers import Dns, Solvers
     from certwright.steps import Job, Steps
 
 T = TypeVar("T", Account, Order)
@@ -32,6 +33,8 @@ class Desk:
     sealer: "Sealer"
     steps: "Callable[[], Steps]"
     audit: Audit
+    solvers: "Solvers"
+    dns: "Dns"
     clock: Callable[[], datetime]
     wake: "Callable[[Job], None]"
     handoff: timedelta

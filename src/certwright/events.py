@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from certwright.model import Actor
 
@@ -23,7 +23,21 @@ class Outcome(enum.StrEnum):
     DENIED = "denied"
 
 
-@dataclass(frozen=True, kw_only=True)
+F = TypeVar("F")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def fact(cls: type[F]) -> type[F]:
+    """A frozen dataclass that compares and looks as Event says.
+
+    There are dozens, and a function that starts waits for each of them: half of that would be for what dataclass writes
+    anew for every single one, the text for those without a docstring included.
+    """
+    cls.__doc__ = cls.__doc__ or cls.__name__
+    return dataclass(frozen=True, kw_only=True, repr=False, eq=False)(cls)
+
+
+@fact
 class Event:
     """A fact about `subject_id`; None where it concerns the tenant only."""
 
@@ -46,24 +60,33 @@ class Event:
         told = [f"{k.replace('_', ' ')}: {_told(v)}" for k, v in self.facts.items() if v not in (None, "", [])]
         return "; ".join(told) or None
 
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((self.type, *vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"{self.type}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
 
 def _told(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class AccountCreated(Event):
     email: str
     acme_server: str
     key_thumbprint: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class AccountRegistered(Event):
     url: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class AccountRefused(Event):
     """The CA will not have this account; what was recorded of it is removed with this event."""
 
@@ -71,24 +94,24 @@ class AccountRefused(Event):
     outcome = Outcome.FAILED
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class AccountDelayed(Event):
     problem: str
     until: str
     outcome = Outcome.FAILED
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class AccountForgotten(Event):
     """The test CA started empty; the account is registered there anew, with the same key."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class AccountUpdated(Event):
     contact: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class AccountImported(Event):
     """An account that another client made, found at the CA by its key."""
 
@@ -98,21 +121,21 @@ class AccountImported(Event):
     url: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class KeyRolloverBegun(Event):
     """The next key of an account is made and stored; the CA hears of it now."""
 
     next_thumbprint: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class KeyRolledOver(Event):
     """The CA knows the account by its new key from now on."""
 
     key_thumbprint: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class KeyRolloverRefused(Event):
     """The CA will not change the key; the account keeps the one that it has."""
 
@@ -120,58 +143,58 @@ class KeyRolloverRefused(Event):
     outcome = Outcome.FAILED
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class AccountDeactivated(Event):
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class OrderEvent(Event):
     account_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class OrderCreated(OrderEvent):
     domains: tuple[str, ...]
     profile: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class OrderPlaced(OrderEvent):
     """The CA accepted the order and said what it wants to see."""
 
     url: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class ChallengeEvent(OrderEvent):
     challenge_id: str
     identifier: str
     challenge_type: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class ChallengesViewed(OrderEvent):
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class ChallengeResponded(ChallengeEvent):
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class ChallengeValidated(ChallengeEvent):
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class ChallengeFailed(ChallengeEvent):
     problem: str
     outcome = Outcome.FAILED
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class PresentationEvent(OrderEvent):
     """What a provider did for a challenge; `record` is the name of the TXT record, or the URL of the file."""
 
@@ -180,23 +203,23 @@ class PresentationEvent(OrderEvent):
     record: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class ChallengePresented(PresentationEvent):
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class ChallengePresentationFailed(PresentationEvent):
     problem: str
     outcome = Outcome.FAILED
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class ChallengeCleanedUp(PresentationEvent):
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class ChallengeLeftBehind(PresentationEvent):
     """Its clean-up failed for so long that it is given up: somebody has to remove the value from the record."""
 
@@ -205,17 +228,17 @@ class ChallengeLeftBehind(PresentationEvent):
     outcome = Outcome.FAILED
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class OrderReady(OrderEvent):
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class OrderFinalized(OrderEvent):
     """The CA has the CSR and is issuing."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class OrderDelayed(OrderEvent):
     """The CA could not be asked, or asked us to wait; the order goes on by itself at `until`."""
 
@@ -224,25 +247,34 @@ class OrderDelayed(OrderEvent):
     outcome = Outcome.FAILED
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
+class OrderRedirected(OrderEvent):
+    """The CA failed, for no reason of the user's; the order goes on with a fallback account, at its CA."""
+
+    acme_server: str
+    from_account_id: str
+    problem: str
+
+
+@fact
 class OrderFailed(OrderEvent):
     problem: str
     outcome = Outcome.FAILED
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class OrderCancelled(OrderEvent):
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class OrderFulfilled(OrderEvent):
     """The order is valid and its certificate is stored."""
 
     certificate_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class CertificateIssued(Event):
     order_id: str
     names: tuple[str, ...]
@@ -250,7 +282,7 @@ class CertificateIssued(Event):
     not_after: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class RenewalScheduled(Event):
     """The CA's suggestion changed when the certificate is renewed."""
 
@@ -259,14 +291,14 @@ class RenewalScheduled(Event):
     explanation_url: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class RenewalStarted(Event):
     """An order was made that renews the certificate."""
 
     order_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class RenewalNeedsAttention(Event):
     """The order that renews the certificate waits for its user to answer its challenges."""
 
@@ -275,7 +307,7 @@ class RenewalNeedsAttention(Event):
     not_after: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class RenewalFailed(Event):
     """An attempt to renew failed, or was cancelled; the next comes by itself at `next_attempt`."""
 
@@ -285,7 +317,7 @@ class RenewalFailed(Event):
     outcome = Outcome.FAILED
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class RenewalAbandoned(Event):
     """The certificate is not renewed any more."""
 
@@ -293,14 +325,14 @@ class RenewalAbandoned(Event):
     outcome = Outcome.FAILED
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class CertificateReplaced(Event):
     """It was renewed: `replaced_by` is the certificate that is to be used in its place."""
 
     replaced_by: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class CertificateExpiring(Event):
     """A quarter, an eighth or a twenty-fourth of its life is left: `remaining` is what is, in seconds."""
 
@@ -309,30 +341,30 @@ class CertificateExpiring(Event):
     not_after: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class CertificateExpired(Event):
     names: tuple[str, ...]
     not_after: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class CertificateRevoked(Event):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class PrivateKeyExported(Event):
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class ProviderCreated(Event):
     name: str
     kind: str
     zones: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class ProviderUpdated(Event):
     """`settings` are the names of those that were given anew."""
 
@@ -341,12 +373,12 @@ class ProviderUpdated(Event):
     settings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class ProviderDeleted(Event):
     name: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class ProviderTested(Event):
     """A record was presented, looked for and cleaned up; `visible` says whether every server had it."""
 
@@ -354,18 +386,18 @@ class ProviderTested(Event):
     visible: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class TokenCreated(Event):
     name: str
     role: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class TokenRevoked(Event):
     name: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class SignInRefused(Event):
     """`suppressed` counts the refusals of the same source that were not written one by one."""
 
@@ -374,14 +406,14 @@ class SignInRefused(Event):
     outcome = Outcome.DENIED
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class OperationDenied(Event):
     operation: str
     reason: str
     outcome = Outcome.DENIED
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class OperationFailed(Event):
     operation: str
     code: str

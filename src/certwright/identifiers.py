@@ -10,6 +10,7 @@ import ipaddress
 import re
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -48,26 +49,45 @@ class _Refused(Exception):
     """Its text is a predicate whose subject is the bad text: what is wrong, and what would be right."""
 
 
+@dataclass(frozen=True)
+class Check:
+    """One name among those for an order: `name` is how it would be ordered, None where it is no name at all; `problem`
+    is why it cannot be, as what is said of `given`: "has no dot: …"."""
+
+    given: str
+    name: str | None
+    problem: str | None
+
+
 def parse_domains(domains: Sequence[str]) -> tuple[str, ...]:
     """Names to order, as A-labels and IP addresses (RFC 8738, in their shortest form), in the order given; each
     element may itself hold several, separated by commas.
 
     Raises InvalidInput (field `domains`) that lists every bad name with what is wrong and what would be right.
     """
-    texts = [text.strip() for element in domains for text in element.split(",")]
-    if not any(texts):
+    checks = check_domains(domains)
+    if not any(check.given for check in checks):
         raise InvalidInput("no domain name is given: name at least one, such as www.example.com", field="domains")
-    if len(texts) > MAX_NAMES:
+    if faults := [f"{_quote(check.given)} {check.problem}" for check in checks if check.problem]:
+        raise InvalidInput(_listed(faults), field="domains")
+    return tuple(check.name for check in checks if check.name is not None)
+
+
+def check_domains(domains: Sequence[str]) -> list[Check]:
+    """What `parse_domains` finds of each name, good or bad, in the order given. Raises InvalidInput for too many."""
+    texts = [text.strip() for element in domains for text in element.split(",")]
+    if len(texts) > MAX_NAMES and any(texts):
         raise InvalidInput(
             f"{len(texts)} domain names are given, and one certificate holds at most {MAX_NAMES}: "
             "spread them over several orders",
             field="domains",
         )
+    names: list[str | None] = [None] * len(texts)
     positions: dict[str, int] = {}
     faults: dict[int, str] = {}
     for position, text in enumerate(texts):
         try:
-            name = _parse_ip(text) or _parse_domain(text)
+            names[position] = name = _parse_ip(text) or _parse_domain(text)
         except _Refused as refused:
             faults[position] = str(refused)
             continue
@@ -76,9 +96,21 @@ def parse_domains(domains: Sequence[str]) -> tuple[str, ...]:
         else:
             positions[name] = position
     faults |= _redundant(positions)
-    if faults:
-        raise InvalidInput(_listed([f"{_quote(texts[p])} {faults[p]}" for p in sorted(faults)]), field="domains")
-    return tuple(positions)
+    return [Check(text, names[position], faults.get(position)) for position, text in enumerate(texts)]
+
+
+def parse_zone(text: str) -> str:
+    """One domain whose names a challenge provider serves, as A-labels. A public suffix is good, a wildcard is not.
+
+    Raises InvalidInput (field `zones`).
+    """
+    try:
+        name = _parse_name(text.strip())
+        if name.startswith("*"):
+            raise _Refused("has a wildcard: a zone holds all names below it anyway; give it without the *.")
+    except _Refused as refused:
+        raise InvalidInput(f"{_quote(text)} {refused}", field="zones") from None
+    return name
 
 
 def parse_email(text: str, field: str) -> str:
@@ -213,6 +245,26 @@ def _icann_suffixes() -> "PublicSuffixList":
     """Read once: `cache` alone would let every thread that comes while it is being read read it as well."""
     with _reading:
         return _read_icann_suffixes()
+
+
+@functools.cache  # as `_read_icann_suffixes`
+def _read_suffixes() -> "PublicSuffixList":
+    from publicsuffixlist import PublicSuffixList
+
+    return PublicSuffixList()
+
+
+def registered_domain(name: str) -> str:
+    """The name that its owner registered, or got below a private suffix such as github.io; CAs count by it.
+
+    Of an IPv4 address it is the address itself, of an IPv6 address its /64. Names are as `parse_domains` gives them.
+    """
+    address = _parse_ip(name)
+    if address:
+        return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
+    with _reading:
+        suffixes = _read_suffixes()
+    return suffixes.privatesuffix(name.removeprefix("*.")) or name.removeprefix("*.")
 
 
 def _refuse_public_suffix(name: str) -> None:

@@ -25,13 +25,22 @@ from certwright.validation import fetch_order, validate
 _MAX_ALTERNATES = 3
 
 
-def advance(order: Order, client: Client, now: datetime, *, new_id: Callable[[], str], resumed: bool = False) -> Step:
-    """Take the next step of an order. `resumed`: a step may have been taken whose outcome is not known.
+def advance(
+    order: Order,
+    client: Client,
+    now: datetime,
+    *,
+    new_id: Callable[[], str],
+    resumed: bool = False,
+    replaces: str | None = None,
+) -> Step:
+    """Take the next step of an order. `resumed`: a step may have been taken whose outcome is not known. `replaces` is
+    the CA's name for the certificate that a new order renews, where the CA is to be told.
 
     Raises ca.problems.CaError, for `outcome.refused` to judge, and keys.MismatchedCertificate.
     """
     if order.status is OrderStatus.NEW:
-        return _place(order, client, now)
+        return _place(order, client, now, replaces)
     if order.status is OrderStatus.PENDING:
         return validate(order, client, now)
     if order.status is OrderStatus.READY and not (resumed or order.delay):
@@ -44,9 +53,9 @@ def advance(order: Order, client: Client, now: datetime, *, new_id: Callable[[],
 # new → pending
 
 
-def _place(order: Order, client: Client, now: datetime) -> Step:
+def _place(order: Order, client: Client, now: datetime, replaces: str | None) -> Step:
     """newOrder (RFC 8555 §7.4), then each authorization; what cannot be fetched now is fetched by the next step."""
-    resource = client.new_order([(identifier_type(name), name) for name in order.domains], profile=order.profile)
+    resource = _new_order(order, client, replaces)
     placed = replace(
         order,
         status=OrderStatus.PENDING,
@@ -60,6 +69,27 @@ def _place(order: Order, client: Client, now: datetime) -> Step:
     )
     step = validate(placed, client, now)
     return replace(step, events=(OrderPlaced(**about(order), url=known(resource.url)), *step.events))
+
+
+def _new_order(order: Order, client: Client, replaces: str | None) -> OrderResource:
+    """`replaces` is a help to the CA (RFC 9773 §5). It is refused where the CA knows of a successor (alreadyReplaced),
+    which may be an order of ours whose answer was lost, and for other reasons: no renewal is to fail for that."""
+    identifiers = [(identifier_type(name), name) for name in order.domains]
+    profile = _profile(order, client)
+    if replaces is not None:
+        try:
+            return client.new_order(identifiers, profile=profile, replaces=replaces)
+        except CaProblem as error:
+            if error.is_transient:
+                raise
+    return client.new_order(identifiers, profile=profile)
+
+
+def _profile(order: Order, client: Client) -> str | None:
+    """It was chosen for the first CA; the next ones are asked for it where they have one of that name."""
+    if order.profile is None or not order.attempts:
+        return order.profile
+    return order.profile if client.offers(order.profile) else None
 
 
 # ready → processing → valid
@@ -114,6 +144,8 @@ def _collect(order: Order, client: Client, now: datetime, new_id: Callable[[], s
     """Download the chain (RFC 8555 §7.4.2) and make sure that it is what was asked for."""
     resource = client.download_certificate(known(order.certificate_url))
     leaf = keys.check_leaf(resource.chain_pem, order.csr, order.domains)
+    alternates = _alternates(order, resource.alternates[:_MAX_ALTERNATES], client)
+    chain, *others = keys.prefer_chain([resource.chain_pem, *alternates], order.preferred_chain)
     certificate = Certificate(
         id=new_id(),
         tenant=order.tenant,
@@ -125,9 +157,11 @@ def _collect(order: Order, client: Client, now: datetime, new_id: Callable[[], s
         not_before=leaf.not_before,
         not_after=leaf.not_after,
         fingerprint_sha256=leaf.fingerprint_sha256,
-        chain=resource.chain_pem,
-        alternate_chains=tuple(_alternates(order, resource.alternates[:_MAX_ALTERNATES], client)),
+        chain=chain,
+        alternate_chains=tuple(others),
         sealed_key=order.sealed_key,
+        acme_server=order.acme_server,
+        replaces=order.replaces,
     )
     issued = CertificateIssued(
         subject_id=certificate.id,

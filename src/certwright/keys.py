@@ -170,10 +170,10 @@ def leaf_der(chain_pem: str) -> bytes:
 
 def issued_by(chain_pem: str) -> tuple[bytes, int] | None:
     """(key identifier of the issuer, serial number) of a chain's first certificate, None where it names no issuer."""
-    leaf = x509.load_pem_x509_certificate(chain_pem.encode("ascii"))
     try:
+        leaf = x509.load_pem_x509_certificate(chain_pem.encode("ascii"))
         issuer = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    except x509.ExtensionNotFound:
+    except (x509.ExtensionNotFound, *_UNREADABLE):
         return None
     return None if issuer is None else (issuer, leaf.serial_number)
 
@@ -193,6 +193,17 @@ def inspect_chain(chain_pem: str) -> Leaf:
                 f"certificate {position} of the CA's chain is not signed by certificate {position + 1}"
             ) from None
     return leaf
+
+
+def prefer_chain(chains: Sequence[str], issuer: str | None) -> list[str]:
+    """The chains, the first of those first that has a certificate issued by this common name; else as they are."""
+    preferred = next((chain for chain in chains if issuer in _issuer_names(chain)), chains[0])
+    return [preferred, *(chain for chain in chains if chain != preferred)]
+
+
+def _issuer_names(chain_pem: str) -> set[str]:
+    issuers = [certificate.issuer for certificate in x509.load_pem_x509_certificates(chain_pem.encode())]
+    return {str(name.value) for issuer in issuers for name in issuer.get_attributes_for_oid(NameOID.COMMON_NAME)}
 
 
 def check_leaf(chain_pem: str, csr_pem: str, domains: Sequence[str]) -> Leaf:

@@ -1,10 +1,12 @@
 """What Certwright keeps, as frozen values. The words are RFC 8555's; a status enum's value is its wire token.
 
-Times are timezone-aware UTC datetimes. Ids are opaque and time-ordered (ULID). `version` and `covered` belong to the
-store: the version that was read, which a commit compares with, and the number of the last record committed with it.
+Times are timezone-aware UTC datetimes. Ids are opaque and time-ordered (ULID). `version`, `covered` and `listed_at`
+belong to the store: the version that was read, which a commit compares with, the number of the last record committed
+with it, and where the due index has it.
 """
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -76,6 +78,14 @@ class Problem:
         return None if instance is None else str(instance)
 
     @property
+    def link(self) -> str | None:
+        """Where a person can do away with it: new terms to agree to (RFC 8555 §7.3.3), an account to unpause."""
+        found = re.search(r"https://[^\s\"<>]*unpause[^\s\"<>]*", self.detail or "")
+        if found:
+            return found[0].rstrip(".,;:)")
+        return self.instance if self.instance and self.instance.startswith("https://") else None
+
+    @property
     def subproblems(self) -> list[Mapping[str, Any]]:
         subproblems = self.document.get("subproblems")
         return [s for s in subproblems if isinstance(s, Mapping)] if isinstance(subproblems, list) else []
@@ -123,6 +133,7 @@ class Account:
     due: datetime | None = None
     version: int = 0
     covered: int = field(default=0, compare=False)
+    listed_at: datetime | None = field(default=None, compare=False)
 
 
 class OrderStatus(enum.StrEnum):
@@ -165,6 +176,7 @@ class Challenge:
     """One way to prove control (RFC 8555 §8). `responded` says that the user asked for validation.
 
     `sent` says that the CA was told. `token` is None for challenge types that have none; unknown types are kept.
+    `issuers` are the names that a dns-persist-01 record may call the CA by.
     `solver` is the id of the provider by which Certwright itself responded, None where the user did.
     """
 
@@ -177,6 +189,7 @@ class Challenge:
     validated_at: datetime | None = None
     responded: bool = False
     sent: bool = False
+    issuers: tuple[str, ...] = ()
     solver: str | None = None
 
 
@@ -194,12 +207,27 @@ class Authorization:
 
 
 @dataclass(frozen=True)
+class Limited:
+    """A CA's rate limit that is used up: its name, what it is counted for, and `most` in `window` seconds."""
+
+    name: str
+    subject: str
+    most: int
+    window: int
+
+
+@dataclass(frozen=True)
 class Delay:
-    """Why an order waits, until when, and how often it was tried in vain."""
+    """Why an order waits, until when, and how often it was tried in vain, `since` when.
+
+    `limit` is what it waits for where its CA was not asked at all, as it would have refused.
+    """
 
     problem: Problem
     until: datetime
     attempts: int
+    since: datetime | None = None
+    limit: Limited | None = None
 
 
 @dataclass(frozen=True)
@@ -276,8 +304,9 @@ class Order:
     `expires` is the order's own expiry, not the certificate's. `fetched_at` is when its authorizations were last looked
     at. `replaces` is the id of the certificate that this order renews. `solver` is the id of the provider that answers
     every challenge, `manual` where the user does, None where each name's own is found by its zone. `fallbacks` are
-    accounts to go on with, in this order, where the CA fails; `attempts` tells of those that did. `preferred_chain` is
-    the common name of a root or intermediate. `due` is when a worker should look at it next.
+    accounts to go on with, in this order, where the CA fails; `attempts` tells of those that did. `counted_at` is when
+    it was counted against its CA's rate limits. `preferred_chain` is the common name of a root or intermediate.
+    `due` is when a worker should look at it next.
     """
 
     id: str
@@ -309,9 +338,11 @@ class Order:
     attempts: tuple[Attempt, ...] = ()
     preferred_chain: str | None = None
     reuse_key: bool = False
+    counted_at: datetime | None = None
     due: datetime | None = None
     version: int = 0
     covered: int = field(default=0, compare=False)
+    listed_at: datetime | None = field(default=None, compare=False)
 
     @property
     def challenges(self) -> list[tuple[Authorization, Challenge]]:
@@ -374,6 +405,7 @@ class Certificate:
     due: datetime | None = None
     version: int = 0
     covered: int = field(default=0, compare=False)
+    listed_at: datetime | None = field(default=None, compare=False)
 
     def status(self, now: datetime) -> CertificateStatus:
         if self.revoked_at is not None:
@@ -432,6 +464,15 @@ class Provider:
     shown: tuple[ShownSetting, ...] = ()
     version: int = 0
     covered: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Level:
+    """How far a bucket of a CA's rate limits is used: `full_at` is when it is full again (µs since the epoch)."""
+
+    bucket: str
+    full_at: int = 0
+    version: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Use cases of orders: create, cancel, view and answer the challenges."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import astuple, dataclass, replace
+from datetime import datetime, timedelta
+from typing import cast
 
 from certwright import events
 from certwright.authorities import seal_context
@@ -18,13 +19,37 @@ from certwright.model import (
     KeyType,
     Order,
     OrderStatus,
+    PresentationState,
     Problem,
     Role,
 )
 
 _TRIES = 100
+_PRESENTING = timedelta(minutes=1)
 _FRESH = timedelta(seconds=10)
 _FRESH_PER_NAME = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class OrderOptions:
+    """What an order may ask for beyond its names; renewals ask for the same.
+
+    `csr` is PEM; without it we make a key of `key_type`, and with `reuse_key` renewals use that key again.
+    `solver` is the id of the provider that answers every challenge, or `manual`; without it each name's own is found.
+    `preferred_chain` is the common name of an issuer: of several chains, the one that has it is taken.
+    `fallbacks` are accounts to go on with, in this order, where the first one's CA fails.
+    """
+
+    profile: str | None = None
+    csr: str | None = None
+    key_type: KeyType = KeyType.EC_P256
+    reuse_key: bool = False
+    preferred_chain: str | None = None
+    solver: str | None = None
+    fallbacks: tuple[str, ...] = ()
+
+
+DEFAULT = OrderOptions()
 
 
 class Orders:
@@ -42,9 +67,7 @@ class Orders:
         *,
         account_id: str,
         domains: Sequence[str],
-        profile: str | None = None,
-        csr: str | None = None,
-        key_type: KeyType = KeyType.EC_P256,
+        options: OrderOptions = DEFAULT,
         idempotency_key: str | None = None,
     ) -> Order:
         """Record an order for one certificate for all the names; placing it at the CA follows by itself."""
@@ -52,15 +75,16 @@ class Orders:
 
         with self._desk.audit.attempt(actor, "createOrder", Role.OPERATOR):
             names = identifiers.parse_domains(domains)
-            given = [account_id, names, profile, csr, key_type]
+            given = [account_id, names, *astuple(options)]
             idempotency = idempotency_of("createOrder", idempotency_key, given)
 
             def make() -> Order:
                 account = self._desk.valid_account(actor, account_id, field="accountId")
-                self._check_profile(account, profile)
-                order = self._new_order(account, names, profile, csr, key_type)
+                self._check_profile(account, options.profile)
+                self._desk.solvers.check(account, names, options.solver)
+                order = self._new_order([account, *self._fallbacks(actor, account, options)], names, options)
                 created = events.OrderCreated(
-                    subject_id=order.id, account_id=account.id, domains=names, profile=profile
+                    subject_id=order.id, account_id=account.id, domains=names, profile=options.profile
                 )
                 return self._desk.store.save(None, order, events=[created], actor=actor, idempotency=idempotency)
 
@@ -69,18 +93,29 @@ class Orders:
                 self._desk.wake(order)
             return order
 
-    def _new_order(
-        self, account: Account, names: tuple[str, ...], profile: str | None, csr: str | None, key_type: KeyType
-    ) -> Order:
+    def _fallbacks(self, actor: Actor, first: Account, options: OrderOptions) -> list[Account]:
+        """The accounts to fall back on. Raises InvalidInput, and what `valid_account` raises."""
+        from certwright.fallback import MOST_FALLBACKS
+
+        ids, field = options.fallbacks, "fallbackAccountIds"
+        if len(ids) > MOST_FALLBACKS:
+            raise InvalidInput(f"{len(ids)} fallback accounts are given: give at most {MOST_FALLBACKS}", field=field)
+        if twice := [id for place, id in enumerate(ids) if id in (first.id, *ids[:place])]:
+            raise InvalidInput(f"account {twice[0]!r} is given twice: name each account once", field=field)
+        return [self._desk.valid_account(actor, id, field=field) for id in ids]
+
+    def _new_order(self, accounts: Sequence[Account], names: tuple[str, ...], options: OrderOptions) -> Order:
+        """For the first of the accounts; the others are its fallbacks."""
         from certwright import keys
 
-        id, now, sealed_key = self._desk.store.new_id(), self._desk.clock(), None
+        account, *fallbacks = accounts
+        id, now, csr, sealed_key = self._desk.store.new_id(), self._desk.clock(), options.csr, None
         if csr is None:
-            key = keys.generate_key(key_type)
+            key = keys.generate_key(options.key_type)
             sealed_key = self._desk.sealer.seal(key, seal_context(account.tenant, id))
             csr = keys.build_csr(key, names)
         else:
-            csr = self._checked_csr(account, csr, names)
+            csr = self._checked_csr(accounts, csr, names)
         return Order(
             id=id,
             tenant=account.tenant,
@@ -91,24 +126,33 @@ class Orders:
             csr=csr,
             created_at=now,
             updated_at=now,
-            key_type=key_type,
-            profile=profile,
+            key_type=options.key_type,
+            profile=options.profile,
+            preferred_chain=options.preferred_chain,
+            solver=options.solver,
+            fallbacks=tuple(fallback.id for fallback in fallbacks),
+            reuse_key=options.reuse_key,
             sealed_key=sealed_key,
             due=now + self._desk.handoff,
         )
 
-    def _checked_csr(self, account: Account, csr: str, names: tuple[str, ...]) -> str:
+    def _checked_csr(self, accounts: Sequence[Account], csr: str, names: tuple[str, ...]) -> str:
         """A CSR that was brought along, if it can be ordered with. Raises InvalidInput."""
         from certwright import keys
 
         parsed = keys.parse_csr(csr)
         keys.check_csr(parsed, names)
-        if keys.same_key(parsed, self._desk.sealer.open(account.sealed_key, seal_context(account.tenant, account.id))):
-            raise InvalidInput("the CSR's key is the account's own; a certificate needs a key of its own", field="csr")
+        for account in accounts:
+            key = self._desk.sealer.open(account.sealed_key, seal_context(account.tenant, account.id))
+            if keys.same_key(parsed, key):
+                wrong = "the CSR's key is the account's own; a certificate needs a key of its own"
+                raise InvalidInput(wrong, field="csr")
         return parsed.pem
 
     def cancel(self, actor: Actor, id: str) -> Order:
         """End an order that is not ended yet. Raises Conflict for one that is."""
+        from certwright.bookkeeping import Bookkeeping
+
         with self._desk.audit.attempt(actor, "cancelOrder", Role.OPERATOR, id):
             for _ in range(_TRIES):
                 order = self._desk.store.order(actor.tenant, id)
@@ -120,15 +164,30 @@ class Orders:
                     status=OrderStatus.INVALID,
                     error=problem,
                     delay=None,
-                    due=None,
+                    due=self._clean_up_at(order),
                     updated_at=self._desk.clock(),
                 )
                 event = events.OrderCancelled(subject_id=id, account_id=order.account_id)
+                renewed, told = self._desk.steps().tending.settle(order, ended) if order.replaces else ((), ())
                 try:
-                    return self._desk.store.save(order, ended, events=[event], actor=actor)
+                    stored, *_ = self._desk.store.commit((order, ended), *renewed, events=[event, *told], actor=actor)
                 except Conflict:
                     continue  # The worker moved it meanwhile: look again.
+                Bookkeeping(self._desk.store, self._desk.authorities).release(order, self._desk.clock())
+                if order.presentations:
+                    self._desk.wake(cast(Order, stored))
+                return cast(Order, stored)
             raise Conflict(f"order {id!r} keeps changing; try again")
+
+    def _clean_up_at(self, order: Order) -> datetime | None:
+        """When an order that ends now is due for the clean-up of what was presented for it.
+
+        A step may be presenting at this moment, elsewhere: what it does must not come after the clean-up.
+        """
+        if not order.presentations:
+            return None
+        presenting = any(p.state is PresentationState.PLANNED for p in order.presentations)
+        return self._desk.clock() + max(self._desk.handoff, _PRESENTING if presenting else timedelta(0))
 
     def challenges(self, actor: Actor, order_id: str) -> Order:
         """The order with its challenges as the CA has them now; that they were viewed is written down.
@@ -143,14 +202,20 @@ class Orders:
     def note_view(self, actor: Actor, order: Order) -> None:
         """Write down that the actor was shown what an order's challenges ask for."""
         viewed = events.ChallengesViewed(subject_id=order.id, account_id=order.account_id)
-        self._desk.store.commit(events=[viewed], actor=actor)
+        self._desk.store.commit(events=[viewed], actor=actor, about=order)
 
     def respond_challenge(self, actor: Actor, id: str) -> tuple[Order, Authorization, Challenge]:
-        """Record that a challenge is in place; telling the CA and watching it follow by themselves."""
+        """Record that a challenge is in place; telling the CA and watching it follow by themselves.
+
+        One that Certwright responded to itself is given as it is.
+        """
         order_id = id.rpartition("-")[0]
         with self._desk.audit.attempt(actor, "respondChallenge", Role.OPERATOR, order_id):
             for _ in range(_TRIES):
                 order = self._desk.store.order(actor.tenant, order_id)
+                for authorization, challenge in order.challenges:
+                    if challenge.id == id and challenge.solver is not None:
+                        return order, authorization, challenge  # Certwright was faster.
                 authorization, challenge = _answerable(order, id)
                 answered = replace(challenge, responded=True, status=ChallengeStatus.PROCESSING)
                 event = events.ChallengeResponded(

@@ -1,15 +1,19 @@
 """What a step makes of an order: what comes next, a delay, or the end."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from certwright.ca.problems import CaError, CaProblem
 from certwright.errors import CertwrightError
 from certwright.events import Event, OrderDelayed, OrderFailed
-from certwright.model import Certificate, Delay, Order, OrderStatus, Problem
+from certwright.model import Certificate, Delay, Limited, Order, OrderStatus, Problem
 
 _FIRST_RETRY = timedelta(seconds=1)
 _LAST_RETRY = timedelta(hours=1)
+
+Wait = Callable[[int, float], timedelta]
+"""How long to wait after a number of vain attempts, less a part by jitter (0…1)."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,8 @@ class Step:
 
     `order.due` is when the next step is to be taken. With `polls` the CA is at work: where it named no time, `due` is
     None, and whoever runs the steps looks again when it thinks best. None without `polls`: it is the user's turn or
-    nobody's. `interrupted` is the CA's error that ended the step early, for `refused` to judge.
+    nobody's. `interrupted` is the CA's error that ended the step early, for `refused` to judge. `aside`: the CA was not
+    asked, so that nothing is known of its pace.
     """
 
     order: Order
@@ -26,19 +31,36 @@ class Step:
     certificate: Certificate | None = None
     polls: bool = False
     interrupted: CaError | None = None
+    aside: bool = False
 
 
-def refused(order: Order, error: CaError, now: datetime, jitter: float) -> Step:
+def refused(order: Order, error: CaError, now: datetime, jitter: float, wait: Wait | None = None) -> Step:
     """What an error of the CA makes of an order: a delay where it may pass, else the end.
 
-    `jitter` (0…1) spreads retries: each waits between half of and the whole backoff. A Retry-After is honoured.
+    `jitter` (0…1) spreads retries: each waits between half of and the whole backoff, or as `wait` says. A Retry-After
+    is honoured.
     """
     if not error.is_transient:
         return fail(order, _with_terms(error), now)
     attempts = order.delay.attempts + 1 if order.delay else 1
-    until = max(now + backoff(attempts, jitter), error.retry_after or now)
-    delayed = replace(order, delay=Delay(error.problem, until, attempts), due=until, updated_at=now)
-    told = error.problem.detail or error.problem.type
+    until = max(now + (wait or backoff)(attempts, jitter), error.retry_after or now)
+    return _delayed(order, error.problem, until, now)
+
+
+def _delayed(order: Order, problem: Problem, until: datetime, now: datetime) -> Step:
+    """The order waiting after one more vain attempt."""
+    attempts, since = (order.delay.attempts, order.delay.since) if order.delay else (0, None)
+    delay = Delay(problem, until, attempts + 1, since or now)
+    delayed = replace(order, delay=delay, due=until, updated_at=now)
+    told = problem.detail or problem.type
+    return Step(delayed, (OrderDelayed(**about(order), problem=told, until=until.isoformat()),))
+
+
+def limited(order: Order, problem: Problem, until: datetime, limit: Limited | None, now: datetime) -> Step:
+    """The order waiting for its CA's rate limits; the CA was not asked, so it is no attempt."""
+    attempts, since = (order.delay.attempts, order.delay.since) if order.delay else (0, None)
+    delayed = replace(order, delay=Delay(problem, until, attempts, since, limit), due=until, updated_at=now)
+    told = problem.detail or problem.type
     return Step(delayed, (OrderDelayed(**about(order), problem=told, until=until.isoformat()),))
 
 
@@ -60,9 +82,7 @@ def backoff(attempts: int, jitter: float) -> timedelta:
 def hindered(order: Order, error: CertwrightError, until: datetime, now: datetime) -> Step:
     """What a fault on our own side makes of an order: it waits, and the reason can be read."""
     problem = Problem({"type": f"urn:certwright:{error.code}", "detail": error.message})
-    attempts = order.delay.attempts + 1 if order.delay else 1
-    delayed = replace(order, delay=Delay(problem, until, attempts), due=until, updated_at=now)
-    return Step(delayed, (OrderDelayed(**about(order), problem=error.message, until=until.isoformat()),))
+    return _delayed(order, problem, until, now)
 
 
 def fail(order: Order, problem: Problem, now: datetime) -> Step:

@@ -47,6 +47,13 @@ def hindered(account: Account, error: CertwrightError, until: datetime, now: dat
     return _waiting(account, error.message, until, now)
 
 
+def limited(account: Account, until: datetime, now: datetime) -> tuple[Account, Event]:
+    """The account waiting for its CA's rate limit; the CA was not asked, so it is no attempt."""
+    told = "as many accounts were registered at this CA as it allows"
+    waiting = replace(account, due=until, updated_at=now)
+    return waiting, AccountDelayed(subject_id=account.id, problem=told, until=until.isoformat())
+
+
 def _waiting(account: Account, told: str, until: datetime, now: datetime) -> tuple[Account, Event]:
     waiting = replace(account, attempts=account.attempts + 1, due=until, updated_at=now)
     return waiting, AccountDelayed(subject_id=account.id, problem=told, until=until.isoformat())

@@ -9,6 +9,7 @@ from certwright.accounts import Accounts
 from certwright.certificates import Certificates
 from certwright.desk import Desk
 from certwright.orders import Orders
+from certwright.providers import Providers
 
 
 class AcmeService:
@@ -19,3 +20,4 @@ class AcmeService:
         self.account_keys = AccountKeys(desk)
         self.orders = Orders(desk)
         self.certificates = Certificates(desk)
+        self.providers = Providers(desk)

@@ -9,24 +9,30 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeAlias, cast
 
 from certwright import issuance, outcome, validation
 from certwright.account_steps import AccountSteps
+from certwright.advising import Advising
 from certwright.authorities import Authorities
 from certwright.ca.problems import CaError
 from certwright.challenges.preparation import key_authorization
 from certwright.errors import CertwrightError, Conflict
 from certwright.items import Change
 from certwright.keys import MismatchedCertificate
-from certwright.model import Account, Order, OrderStatus, Problem, system
+from certwright.model import Account, Certificate, Order, OrderStatus, Problem, system
 from certwright.outcome import Step
 from certwright.pace import Pace, Watch
+from certwright.placing import Placing
+from certwright.presentations import lane, standing
+from certwright.solving import Solving
 from certwright.store import Store
+from certwright.tending import Tending
 
 logger = logging.getLogger(__name__)
 
-Job: TypeAlias = Account | Order
+Job: TypeAlias = Account | Order | Certificate
 
 _RESPONSE_LIFE = timedelta(days=7)
 _RETRY_OWN_FAULT = timedelta(minutes=5)
@@ -65,6 +71,8 @@ class Steps:
         self,
         store: Store,
         authorities: Authorities,
+        solving: Solving,
+        advising: Advising,
         *,
         clock: Callable[[], datetime],
         jitter: Callable[[], float],
@@ -73,11 +81,15 @@ class Steps:
     ) -> None:
         self._store = store
         self._authorities = authorities
+        self._solving = solving
+        self._advising = advising
         self._clock = clock
         self._jitter = jitter
         self._lease = lease
         self._hold = lease / 2 if hold is None else hold
         self.accounts = AccountSteps(store, authorities, clock=clock, jitter=jitter)
+        self._placing = Placing(store, authorities, clock)
+        self.tending = Tending(store, authorities, clock=clock, random=jitter)
         self._pace = Pace()
         self.stopping = False
 
@@ -92,6 +104,9 @@ class Steps:
         """
         try:
             work.take_news()
+            if isinstance(work.job, Certificate):
+                self.tending.run(work.job)
+                return None
             if not self._is_leased(work.job, self._clock()):
                 work.job = self._store.claim(work.job, self._clock() + self._lease)
             if isinstance(work.job, Order):
@@ -119,29 +134,43 @@ class Steps:
         if order.delay is not None:
             return order  # The CA is not to be asked now.
         account = self._store.account(order.tenant, order.account_id)
-        step = validation.refresh(order, self._authorities.client(account), self._clock())
-        return self._write(order, step, account.key_thumbprint)
+        step = self._placing.judge(order, validation.refresh(order, self._authorities.client(account), self._clock()))
+        return self._write(order, self._solving.remind(step), account.key_thumbprint)
 
     def _issue(self, work: Work) -> datetime | None:
         account = self._store.account(work.job.tenant, _order(work).account_id)
         while True:
             work.take_news()
-            step = self._step(_order(work), account, resumed=work.resumed)
+            order = _order(work)
+            step = self._step(order, account, resumed=work.resumed)
             work.resumed = False
             when = self._settle(work, step, account.key_thumbprint)
-            if when is None or when > self._clock() or self.stopping:
+            moved = (_order(work).account_id, lane(_order(work))) != (account.id, lane(order))
+            if when is None or when > self._clock() or self.stopping or moved:
                 return when
 
     def _step(self, order: Order, account: Account, *, resumed: bool) -> Step:
-        """One step, its errors turned into what they make of the order."""
-        now = self._clock()
-        if order.delay is not None and order.delay.until > now:
+        """One step: of what providers do for the order where there is one to take, else at the CA."""
+        if order.delay is not None and order.delay.until > self._clock():
             return Step(replace(order, due=order.delay.until))
+        aside = self._solving.attend(order)
+        if order.status.is_final:
+            return aside or self._solving.remind(Step(replace(order, due=None)))
+        if aside:
+            return self._placing.judge(order, aside)
+        return self._solving.plan(self._placing.judge(order, self._advance(order, account, resumed=resumed)), account)
+
+    def _advance(self, order: Order, account: Account, *, resumed: bool) -> Step:
+        """One step at the CA, its errors turned into what they make of the order."""
+        now = self._clock()
         try:
             client = self._authorities.client(account)
-            step = issuance.advance(order, client, now, new_id=self._store.new_id, resumed=resumed)
+            replaces = self.tending.replaces(order) if order.status is OrderStatus.NEW else None
+            go = partial(issuance.advance, client=client, new_id=self._store.new_id, resumed=resumed, replaces=replaces)
+            place = partial(self._placing.place, order, partial(go, now=now), ari=replaces is not None)
+            step = self._advising.during(order, account, place)
         except CaError as error:
-            return outcome.refused(order, error, self._clock(), self._jitter())
+            return outcome.refused(order, error, self._clock(), self._jitter(), self.tending.wait(order))
         except MismatchedCertificate as error:
             problem = Problem({"type": "urn:certwright:mismatchedCertificate", "detail": error.message})
             return outcome.fail(order, problem, now)
@@ -174,6 +203,8 @@ class Steps:
     def _look_again(self, work: Work, step: Step, now: datetime) -> datetime | None:
         """When to go on; where the CA is at work and named no time, it is looked at when it was done before."""
         order = _order(work)
+        if step.aside:
+            return step.order.due
         told = order.status is OrderStatus.PENDING and validation.unsent(order)
         if work.watch and (not step.polls or step.order.status is not order.status):
             if step.order.delay is None:
@@ -203,14 +234,24 @@ class Steps:
             return self._commit(validation.adopt_sent(fresh, before), adopted, thumbprint)
 
     def _write(self, before: Order, step: Step, thumbprint: str) -> Order:
-        changes: list[Change] = [(before, step.order), *([(None, step.certificate)] if step.certificate else [])]
-        order, *_ = self._store.commit(
-            *changes,
-            events=step.events,
-            actor=system(before.tenant),
-            responses=_responses(before, step.order, thumbprint),
-        )
-        return cast(Order, order)
+        changes: list[Change] = [(before, step.order)]
+        if step.certificate:
+            changes.append((None, self.tending.planned(step.certificate)))
+        while True:
+            replaced, told = self.tending.settle(before, step.order)
+            try:
+                order, *_ = self._store.commit(
+                    *changes,
+                    *replaced,
+                    events=[*step.events, *told],
+                    actor=system(before.tenant),
+                    responses=_responses(before, step.order, thumbprint),
+                )
+            except Conflict:
+                if not replaced or self._store.order(before.tenant, before.id).version != before.version:
+                    raise
+                continue  # It was the certificate that another step changed.
+            return cast(Order, order)
 
 
 def _order(work: Work) -> Order:
@@ -221,7 +262,8 @@ def _differs(before: Order, step: Step) -> bool:
     """Whether a step has something to commit. What the CA was told of is not: it can be told again."""
     now, then = step.order, validation.adopt_sent(before, step.order)
     changed = (now.status, now.delay, now.authorizations) != (then.status, then.delay, then.authorizations)
-    return changed or bool(step.events)
+    changed = changed or before.advice != step.order.advice
+    return changed or standing(before) != standing(step.order) or bool(step.events)
 
 
 def _responses(before: Order, after: Order, thumbprint: str) -> Iterator[tuple[str, str, datetime]]:

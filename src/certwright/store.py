@@ -7,23 +7,40 @@ audit cannot diverge; keys of links and counters follow from the entities alone.
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar, cast
 
 from certwright import codec, items
+from certwright.assembly import Assembly
 from certwright.errors import Conflict, NotFound
 from certwright.events import Event, Record, record
 from certwright.heads import Heads
 from certwright.items import Change, E, Entity, Idempotency
-from certwright.model import Account, AccountStatus, Actor, ApiToken, Certificate, Counts, Order, OrderStatus, Page
+from certwright.model import (
+    Account,
+    AccountStatus,
+    Actor,
+    ApiToken,
+    Certificate,
+    Counts,
+    Level,
+    Order,
+    OrderStatus,
+    Page,
+    Provider,
+)
+from certwright.parts import Parts
 from certwright.table import MAX_OPERATIONS, Due, ExpectationFailed, Item, Operation, Put, Table
 
 logger = logging.getLogger(__name__)
 
-D = TypeVar("D", bound=Account | Order)
+D = TypeVar("D", bound=Account | Order | Certificate)
 _HEAD_RETRIES = 30
+
+_WITHIN = "."
+"""Marks the cursor of a record by its place in its item: `ID`, `ID.`, `ID..` sort as they were written."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +80,7 @@ class Store:
         self._publish = publish
         self._tenants: set[str] = set()
         self._heads = Heads()
+        self._assembly = Assembly(table)
 
     # Writing
 
@@ -73,22 +91,24 @@ class Store:
         actor: Actor,
         idempotency: tuple[Idempotency, str] | None = None,
         responses: Iterable[tuple[str, str, datetime]] = (),
+        about: Account | Order | Certificate | None = None,
     ) -> tuple[Entity | None, ...]:
         """Write changes and events at once; return the entities as they stand after it, None for those removed.
 
         `idempotency` ties a caller's key to the id of what is made. `responses` are http-01 answers to serve: (token,
-        key authorization, until). Raises Conflict when an entity was changed by another since it was read, Repeated
-        when the idempotency key is known.
+        key authorization, until). `about` is an unchanged entity that events are about, where it was just read: a place
+        in its chain that another process took meanwhile is not tried in vain then. Raises Conflict when an entity was
+        changed by another since it was read, Repeated when the idempotency key is known.
         """
-        operations = [operation for change in changes for operation in items.link_operations(change)]
+        operations: list[Operation] = [o for change in changes for o in items.link_operations(change)]
+        operations += self._assembly.missing(changes)
         operations += items.count_operations(changes)
         operations += [items.response(*r) for r in responses]
         if idempotency:
             operations.append(items.idempotency_put(actor.tenant, *idempotency, self._clock()))
         if actor.tenant not in self._tenants:
-            operations.append(Put(Item(pk="tenant", sk=actor.tenant), unconditional=True))
-        room = MAX_OPERATIONS - len(changes) - len(events)
-        records = self._write(changes, _fitting(operations, room, self._table), events, actor, idempotency)
+            operations.append(Put(Item(pk="tenant", sk=actor.tenant), unconditional=True, apart=True))
+        records = self._write(changes, operations, events, actor, idempotency, _ends(changes, about))
         self._tenants.add(actor.tenant)
         stored = tuple(_stored(*_covered(change, records)) for change in changes)
         by_id = _by_id(stored)
@@ -116,12 +136,12 @@ class Store:
         events: Sequence[Event],
         actor: Actor,
         idempotency: tuple[Idempotency, str] | None,
+        ends: Mapping[str | None, int],
     ) -> list[Record]:
         for _ in range(_HEAD_RETRIES):
-            records = self._chain(events, actor)
+            records = self._chain(events, actor, ends)
             entities = [items.entity_operation(_covered(change, records)) for change in changes]
-            by_id = _by_id(after for _, after in changes)
-            puts = [items.record_put(r, by_id.get(r.subject_id or "")) for r in records]
+            puts = items.record_puts(records, _by_id(after for _, after in changes))
             try:
                 self._table.write([*entities, *operations, *puts])
             except ExpectationFailed as failure:
@@ -136,11 +156,13 @@ class Store:
             return records
         raise Conflict("too many changes to the same object at the same moment; try again")
 
-    def _chain(self, events: Sequence[Event], actor: Actor) -> list[Record]:
-        at = self._clock()
-        subjects = {e.subject_id for e in events}
-        heads = {s: self._heads.get(actor.tenant, s) or self._head(actor.tenant, s) for s in subjects}
-        records = []
+    def _chain(self, events: Sequence[Event], actor: Actor, ends: Mapping[str | None, int]) -> list[Record]:
+        """The records of events, each following the last one about its subject; `ends` are numbers that were passed."""
+        at, heads, records = self._clock(), dict[str | None, Record | None](), list[Record]()
+        for subject in {event.subject_id for event in events}:
+            head = self._heads.get(actor.tenant, subject)
+            is_old = head is None or head.sequence < ends.get(subject, 0)
+            heads[subject] = self._head(actor.tenant, subject) if is_old else head
         for event in events:
             written = record(event, actor, id=self.new_id(), at=at, previous=heads[event.subject_id])
             heads[event.subject_id] = written
@@ -149,7 +171,7 @@ class Store:
 
     def _head(self, tenant: str, subject_id: str | None) -> Record | None:
         newest = self._table.query(items.chain_pk(tenant, subject_id), limit=1)
-        return items.record(newest[0], tenant) if newest else None
+        return items.records(newest[0], tenant)[-1] if newest else None
 
     def _repeat(self, tenant: str, idempotency: Idempotency) -> None:
         [item] = self._table.get([items.idempotency_key(tenant, idempotency)])
@@ -181,6 +203,10 @@ class Store:
         """Raises NotFound."""
         return self._one(Certificate, tenant, id)
 
+    def provider(self, tenant: str, id: str) -> Provider:
+        """Raises NotFound."""
+        return self._one(Provider, tenant, id)
+
     def token(self, id: str) -> ApiToken | None:
         [item] = self._table.get([("token", id)])
         return None if item is None else items.entity(ApiToken, item)
@@ -191,8 +217,8 @@ class Store:
 
     def many(self, cls: type[E], tenant: str, ids: Sequence[str]) -> list[E | None]:
         """Entities by id, in the order of `ids`."""
-        found = self._table.get([(f"{tenant}#{items.KINDS[cls]}", id) for id in ids])
-        return [None if item is None else items.entity(cls, item) for item in found]
+        keys = [(f"{tenant}#{items.KINDS[cls]}", id) for id in ids]
+        return [None if item is None else items.entity(cls, item, read) for item, read in self._assembly.get(keys)]
 
     def _one(self, cls: type[E], tenant: str, id: str) -> E:
         [entity] = self.many(cls, tenant, [id])
@@ -210,6 +236,10 @@ class Store:
     def every_account(self, tenant: str) -> Iterator[Account]:
         """Newest first."""
         return (items.entity(Account, item) for item in self._every(f"{tenant}#account"))
+
+    def providers(self, tenant: str) -> list[Provider]:
+        """All of them, oldest first."""
+        return [items.entity(Provider, item) for item in self._every(f"{tenant}#provider")][::-1]
 
     def orders(
         self,
@@ -234,16 +264,28 @@ class Store:
         """Newest first; with `name`, those that hold exactly this name."""
         if name is None:
             every = self._every(f"{tenant}#certificate", after=after, batch=first + 1)
-            return _page((items.entity(Certificate, item) for item in every), first)
+            whole = self._assembly.complete(every, first + 1)
+            return _page((items.entity(Certificate, item, read) for item, read in whole), first)
         return _page(self._linked(Certificate, tenant, f"{tenant}#name#{name}", after, first), first)
 
+    def renewing(self, tenant: str, *, first: int) -> list[Certificate]:
+        """Certificates in use by the times of their renewals, the nearest first."""
+        found = self._table.query(items.renewing_pk(tenant), limit=first, newest_first=False, by_index=True)
+        return [items.entity(Certificate, item) for item in found]
+
     def records(self, tenant: str, *, first: int, after: str | None, subject_id: str | None = None) -> Page:
-        """The audit trail, newest first: of the tenant (cursor: record id), or of one subject (cursor: sequence)."""
+        """The audit trail, newest first: of the tenant, or of one subject."""
         by_index = subject_id is None
         pk = f"{tenant}#event" if by_index else items.chain_pk(tenant, subject_id)
         found = self._table.query(pk, limit=first + 1, after=after, by_index=by_index)
-        cursors = [_cursor(item, by_index) for item in found[:first]]
-        return Page([items.record(item, tenant) for item in found[:first]], cursors, len(found) > first)
+        told = [
+            (f"{_cursor(item, by_index)}{_WITHIN * place}", record)
+            for item in found
+            for place, record in reversed(list(enumerate(items.records(item, tenant))))
+        ]
+        older = [(cursor, record) for cursor, record in told if after is None or cursor < after]
+        cursors, records = zip(*older[:first], strict=True) if older else ((), ())
+        return Page(list(records), list(cursors), len(older) > first)
 
     def _linked(self, cls: type[E], tenant: str, pk: str, after: str | None, batch: int) -> Iterator[E]:
         links = self._every(pk, after=after, batch=batch + 1)
@@ -271,14 +313,41 @@ class Store:
         [item] = self._table.get([("http-01", token)])
         return None if item is None else str(item.attributes["content"])
 
-    def due(self, now: datetime, *, limit: int, after: Due | None = None) -> list[Due]:
-        """Accounts and orders whose time has come; see `find_due`."""
-        return self._table.due(codec.microseconds(now) // 1000, limit=limit, after=after)
+    def levels(self, acme_server: str, buckets: Sequence[str]) -> list[Level]:
+        """How far buckets of a CA's rate limits are used, in the order given; those never used, or full again, too."""
+        found = self._table.get([items.ledger_key(acme_server, bucket) for bucket in buckets])
+        return [
+            Level(bucket) if item is None else items.level(item) for bucket, item in zip(buckets, found, strict=True)
+        ]
 
-    def find_due(self, entries: Sequence[Due]) -> list[Account | Order]:
+    def enter(self, acme_server: str, levels: Sequence[Level]) -> None:
+        """Write changed levels, each expecting the version that was read; more than MAX_OPERATIONS are several
+        transactions. Raises Conflict."""
+        operations = [items.level_put(acme_server, level) for level in levels]
+        try:
+            for start in range(0, len(operations), MAX_OPERATIONS):
+                self._table.write(operations[start : start + MAX_OPERATIONS])
+        except ExpectationFailed as failure:
+            raise Conflict("another order was counted at the same moment") from failure
+
+    def due(self, now: datetime, *, limit: int, after: Due | None = None) -> list[Due]:
+        """Accounts, orders and certificates whose time has come; see `find_due`."""
+        until, found = codec.microseconds(now) // 1000, list[Due]()
+        while len(found) < limit:
+            entries = self._table.due(until, limit=limit, after=after)
+            stored = self._table.get([(entry.pk, entry.sk) for entry in entries]) if entries else []
+            # An entry may be early. One whose item is not there any more is for whoever takes it to pass over.
+            exactly = (items.due(item) if item else None for item in stored)
+            found += [entry for entry, at in zip(entries, exactly, strict=True) if at is None or at <= until]
+            if len(entries) < limit:
+                break
+            after = entries[-1]
+        return found[:limit]
+
+    def find_due(self, entries: Sequence[Due]) -> list[Account | Order | Certificate]:
         """What entries of the due index stand for; those no longer there are left out."""
-        found = self._table.get([(entry.pk, entry.sk) for entry in entries]) if entries else []
-        return [job for item in found if item is not None and (job := _job(item)) is not None]
+        found = self._assembly.get([(entry.pk, entry.sk) for entry in entries]) if entries else []
+        return [job for item, read in found if item is not None and (job := _job(item, read)) is not None]
 
     def claim(self, entity: D, until: datetime) -> D:
         """Take a due entity for ourselves: it is not due before `until`. Raises Conflict where another was first."""
@@ -287,7 +356,7 @@ class Store:
             self._table.write([Put(items.item(claimed))])
         except ExpectationFailed as failure:
             raise Conflict("another worker was first") from failure
-        return replace(claimed, version=entity.version + 1)
+        return items.stored(claimed, entity.version + 1)
 
     def tenants(self) -> list[str]:
         return [item.sk for item in self._every("tenant")]
@@ -296,14 +365,14 @@ class Store:
         """Every subject that has a chain of records, each once."""
         seen: set[str | None] = set()
         for item in self._every(f"{tenant}#event", by_index=True, batch=500):
-            subject = items.record(item, tenant).subject_id
+            subject = items.records(item, tenant)[0].subject_id
             if subject not in seen:
                 seen.add(subject)
                 yield subject
 
     def covered(self, tenant: str) -> Iterator[tuple[str, str, int]]:
-        """(kind, id, number of the last record that was committed with it) of each account, order and certificate."""
-        for kind in ("account", "order", "certificate"):
+        """(kind, id, number of the last record that was committed with it) of each entity but API tokens."""
+        for kind in ("account", "order", "certificate", "provider"):
             for item in self._every(f"{tenant}#{kind}", batch=500):
                 yield kind, item.sk, int(str(item.attributes.get(items.COVERED, 0)))
 
@@ -317,12 +386,18 @@ class Store:
         after = None
         pk = items.chain_pk(tenant, subject_id)
         while found := self._table.query(pk, limit=200, after=after, newest_first=False):
-            yield from (items.record(item, tenant) for item in found)
+            yield from (record for item in found for record in items.records(item, tenant))
             after = found[-1].sk
 
 
+def _ends(changes: Iterable[Change], about: Entity | None) -> dict[str | None, int]:
+    """How far the chains about entities were at the least when these were read."""
+    read = [about, *(before for before, _ in changes)]
+    return {entity.id: getattr(entity, "covered", 0) for entity in read if entity is not None}
+
+
 def _stored(before: Entity | None, after: Entity | None) -> Entity | None:
-    return None if after is None else replace(after, version=(before.version if before else 0) + 1)
+    return None if after is None else items.stored(after, (before.version if before else 0) + 1)
 
 
 def _by_id(entities: Iterable[Entity | None]) -> dict[str, Entity]:
@@ -342,19 +417,6 @@ def _notice(record: Record, entity: Entity | None) -> Notice:
     return Notice(record, entity, final=getattr(entity, "covered", record.sequence) == record.sequence)
 
 
-def _fitting(operations: list[Operation], room: int, table: Table) -> list[Operation]:
-    """Where a transaction would grow too large, write first what may stand alone: links and answers to serve.
-
-    They are idempotent, and harmless should the rest never follow: who reads a link to nothing passes over it.
-    """
-    alone = [o for o in operations if isinstance(o, Put) and o.unconditional]
-    early = alone[: max(0, len(operations) - room)]
-    for start in range(0, len(early), MAX_OPERATIONS):
-        table.write(early[start : start + MAX_OPERATIONS])
-    written = {operation.key for operation in early}
-    return [operation for operation in operations if operation.key not in written]
-
-
 def _page(entities: Iterable[Entity], first: int) -> Page:
     nodes = list(itertools.islice(entities, first + 1))
     return Page(nodes[:first], [node.id for node in nodes[:first]], len(nodes) > first)
@@ -364,10 +426,13 @@ def _cursor(item: Item, by_index: bool) -> str:
     return item.index[1] if by_index and item.index else item.sk
 
 
-def _job(item: Item) -> Account | Order | None:
+def _job(item: Item, read: Parts) -> Account | Order | Certificate | None:
     """An item that cannot be read is logged and left out: the others must not wait for it."""
+    kind = item.pk.rpartition("#")[2]
     try:
-        return items.entity(Order, item) if item.pk.endswith("#order") else items.entity(Account, item)
+        if kind == items.KINDS[Certificate]:
+            return items.entity(Certificate, item, read)
+        return items.entity(Order, item, read) if kind == items.KINDS[Order] else items.entity(Account, item)
     except (KeyError, TypeError, ValueError):
         logger.exception("what is stored as %s %s cannot be read", item.pk, item.sk)
         return None

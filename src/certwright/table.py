@@ -59,10 +59,17 @@ class Put:
     """Store `item` as version `item.version + 1`, expecting the stored version to be `item.version` (0: absent).
 
     An item past its `expires_at` counts as absent. With `unconditional` nothing is expected and the version becomes 1.
+    One that is `apart` besides may be stored before the rest, and stay though the rest is refused: what is in no
+    transaction costs half on DynamoDB.
     """
 
     item: Item
     unconditional: bool = False
+    apart: bool = False
+
+    def __post_init__(self) -> None:
+        if self.apart and not self.unconditional:
+            raise ValueError(f"the put of {self.key} is apart from its transaction, so it cannot expect anything")
 
     @property
     def key(self) -> Key:
@@ -71,11 +78,19 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove an item, expecting `version`, or nothing at all when None."""
+    """Remove an item, expecting `version`, or nothing at all when None.
+
+    One that is `apart` and expects nothing may come after the rest, or never should the process end before.
+    """
 
     pk: str
     sk: str
     version: int | None = None
+    apart: bool = False
+
+    def __post_init__(self) -> None:
+        if self.apart and self.version is not None:
+            raise ValueError(f"the deletion of {self.key} is apart from its transaction, so it cannot expect anything")
 
     @property
     def key(self) -> Key:
@@ -142,15 +157,17 @@ class Table(Protocol):
         """
 
     def write(self, operations: Sequence[Operation]) -> None:
-        """All or nothing, durable on return. No two operations may name one key.
+        """All or nothing, but for what is apart; durable on return. No two operations may name one key.
 
-        Raises ExpectationFailed, naming the first key whose expectation failed; ValueError beyond MAX_OPERATIONS.
+        Raises ExpectationFailed, naming the first key whose expectation failed; ValueError beyond MAX_OPERATIONS, to
+        which those that are apart do not count.
         """
 
 
 def check_transaction(operations: Sequence[Operation]) -> None:
     """Raises ValueError for a transaction that no engine may take: too many operations, or two with one key."""
-    if len(operations) > MAX_OPERATIONS:
-        raise ValueError(f"a transaction holds at most {MAX_OPERATIONS} operations, not {len(operations)}")
+    together = sum(not getattr(operation, "apart", False) for operation in operations)
+    if together > MAX_OPERATIONS:
+        raise ValueError(f"a transaction holds at most {MAX_OPERATIONS} operations, not {together}")
     if len({operation.key for operation in operations}) < len(operations):
         raise ValueError("two operations of one transaction name the same key")

@@ -25,6 +25,8 @@ from certwright.model import (
 )
 from certwright.outcome import Step, about, expiry, fail, known
 
+_MOST_CHALLENGES = 1000
+
 
 def refresh(order: Order, client: Client, now: datetime) -> Step:
     """A pending order with every authorization that is not decided fetched anew. Raises CaError."""
@@ -45,7 +47,7 @@ def validate(order: Order, client: Client, now: datetime) -> Step:
     """
     if order.expires is not None and order.expires <= now:
         return _expired(order, client, now)
-    ids, looks = (f"{order.id}-{n}" for n in range(len(order.challenges), 10_000)), not unsent(order)
+    ids, looks = (f"{order.id}-{n}" for n in range(_first_number(order), 10_000)), not unsent(order)
     current, named = list(order.authorizations), set[datetime | None]()
     interrupted: CaError | None = None
     for place, authorization in enumerate(order.authorizations):
@@ -61,6 +63,11 @@ def validate(order: Order, client: Client, now: datetime) -> Step:
     if step.polls:
         return replace(step, order=replace(step.order, due=max(filter(None, named), default=None)))
     return step
+
+
+def _first_number(order: Order) -> int:
+    """Numbers of challenges are never used again, also not at the next CA that an order goes to."""
+    return _MOST_CHALLENGES * len(order.attempts) + len(order.challenges)
 
 
 def _judge(order: Order, current: tuple[Authorization, ...], now: datetime) -> Step:
@@ -151,13 +158,16 @@ def refreshed(authorization: Authorization, resource: AuthorizationResource) -> 
 
 
 def _challenge(id: str, resource: ChallengeResource) -> Challenge:
-    return _update(Challenge(id, resource.type, resource.url, ChallengeStatus.PENDING, resource.token), resource)
+    seen = Challenge(id, resource.type, resource.url, ChallengeStatus.PENDING, resource.token, issuers=resource.issuers)
+    return _update(seen, resource)
 
 
 def _update(challenge: Challenge, resource: ChallengeResource) -> Challenge:
     status = ChallengeStatus(resource.status) if resource.status in list(ChallengeStatus) else challenge.status
     if challenge.responded and status is ChallengeStatus.PENDING:
-        status = ChallengeStatus.PROCESSING  # The CA has not looked yet; the user has answered all the same.
+        # The CA has not looked yet; the user has answered all the same. Or it has looked in vain: some CAs (Caddy's)
+        # leave the challenge as it was then, with an error, and would look again for another response only.
+        status = ChallengeStatus.INVALID if challenge.sent and resource.error else ChallengeStatus.PROCESSING
     return replace(challenge, status=status, error=resource.error, validated_at=resource.validated)
 
 
@@ -250,14 +260,19 @@ def adopt_responses(step: Order, fresh: Order) -> Order:
             return replace(challenge, responded=True, status=ChallengeStatus.PROCESSING)
         return challenge
 
-    due = None if step.status.is_final else fresh.due
+    due = step.due if step.status.is_final else fresh.due
     return replace(_with_challenges(step, adopt), version=fresh.version, due=due)
 
 
 def only_responded(before: Order, fresh: Order) -> bool:
     """Whether `fresh` differs from `before`, of which it is a later version, by users' responses alone."""
-    expected = adopt_responses(before, fresh)
-    return (expected.authorizations, expected.delay) == (adopt_sent(fresh, before).authorizations, fresh.delay)
+    expected, seen = adopt_responses(before, fresh), adopt_sent(fresh, before)
+    as_expected = (expected.authorizations, expected.delay) == (seen.authorizations, seen.delay)
+    return as_expected and _states(before) == _states(fresh)
+
+
+def _states(order: Order) -> list[tuple[str, str]]:
+    return [(p.challenge_id, p.state) for p in order.presentations]
 
 
 def _with_challenges(order: Order, change: Callable[[Challenge], Challenge]) -> Order:

@@ -1,8 +1,8 @@
-"""Takes what is due and sees to it that its steps are run, each CA in a lane of its own.
+"""Takes what is due and sees to it that its steps are run, each CA and each provider in a lane of its own.
 
 The due index of the store is the truth about what happens next; `wake` and the timers kept here are hints that only cut
 latency. Whatever is worked on is leased: it is due again at the lease's end, so that work of a process that died is
-taken up by another. A CA that hangs fills its own lane and holds back nobody else.
+taken up by another. Who hangs fills its own lane and holds back nobody else.
 """
 
 import heapq
@@ -14,6 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
+from certwright import presentations
+from certwright.model import Order
 from certwright.steps import Job, Steps, Work
 from certwright.store import Store
 from certwright.table import Due
@@ -122,13 +124,13 @@ class Worker:
             last = found[-1]
 
     def _ring(self, now: datetime) -> None:
-        """Put what its alarm rang for into the lane of its CA."""
+        """Put what its alarm rang for into the lane of whom it waits for."""
         while self._timers and self._timers[0][0] <= now:
             when, _, id = heapq.heappop(self._timers)
             work = self._works.get(id)
             if work is not None and work.alarm == when and id not in self._taken:
                 self._taken.add(id)
-                self._lanes.setdefault(work.job.acme_server, deque()).append(work)
+                self._lanes.setdefault(_lane(work.job), deque()).append(work)
 
     def _start_steps(self) -> None:
         for server, lane in list(self._lanes.items()):
@@ -159,3 +161,7 @@ class Worker:
             self._set_alarm(work, when)
         else:
             self._works.pop(work.job.id, None)
+
+
+def _lane(job: Job) -> str:
+    return presentations.lane(job) if isinstance(job, Order) else job.acme_server

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import dashboard, delivery, issuance, memory
+from tests.bench import cold, cost, dashboard, delivery, fanout, issuance, memory
 from tests.bench.table import Row, machine, markdown
 
 BENCHES: dict[str, Callable[..., list[Row]]] = {
@@ -14,6 +14,9 @@ BENCHES: dict[str, Callable[..., list[Row]]] = {
     "dashboard": dashboard.measure,
     "delivery": delivery.measure,
     "memory": memory.measure,
+    "cost": cost.measure,
+    "cold": cold.measure,
+    "fanout": fanout.measure,
 }
 
 

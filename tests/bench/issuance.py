@@ -20,7 +20,8 @@ from typing import Any, Self
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from certwright.ca.client import Ca, Client, load_key, thumbprint
+from certwright.ca.client import Ca, Client
+from certwright.ca.jws import load_key, thumbprint
 from certwright.ca.resources import OrderResource
 from certwright.challenges.preparation import dns01_value, key_authorization
 from certwright.keys import build_csr, csr_der, generate_account_key, generate_key

@@ -5,7 +5,7 @@ from acme.client import ClientNetwork, ClientV2
 from acme.crypto_util import make_csr
 from josepy.jwa import ES256
 
-from certwright.ca.client import load_key
+from certwright.ca.jws import load_key
 from certwright.keys import generate_account_key, generate_key
 from certwright.model import KeyType
 from tests.support.pebble import Pebble

@@ -17,9 +17,8 @@ from certwright.auth import DEFAULT_TENANT, Tokens
 from certwright.config import Settings
 from certwright.local.app import open_store, open_table, utc_now
 from certwright.local.test_ca import free_port
-from certwright.model import Role
+from certwright.model import Role, system
 from certwright.sqlite_table import SqliteTable
-from certwright.steps import system
 from certwright.store import Store
 from tests.support.house import AcmeServer, await_true
 

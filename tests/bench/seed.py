@@ -44,8 +44,8 @@ def seed(directory: Path, orders: int) -> str:
     with own_store(directory) as (table, store, token):
         present = store.counts(OWNER.tenant).orders
         if not present:
-            account = [_account(store, number) for number in range(ACCOUNTS)][-1]
-            _order(store, account.id)
+            newest = [new_account(store, number) for number in range(ACCOUNTS)][-1]
+            new_order(store, newest.id)
             present = 1
         [prototype] = store.orders(OWNER.tenant, first=1, after=None).nodes
         table.write([Add(f"{OWNER.tenant}#counts", str(COUNT_SHARDS - 1), {"orders": orders - present})])
@@ -65,7 +65,7 @@ def _multiply(path: Path, id: str, first: int, last: int) -> None:
         connection.close()
 
 
-def _account(store: Store, number: int) -> Account:
+def new_account(store: Store, number: int) -> Account:
     now = utc_now()
     account = Account(
         id=store.new_id(),
@@ -84,7 +84,7 @@ def _account(store: Store, number: int) -> Account:
     return store.save(None, account, events=[event], actor=OWNER)
 
 
-def _order(store: Store, account_id: str) -> Order:
+def new_order(store: Store, account_id: str) -> Order:
     """A fulfilled order, as large as they are."""
     now, id = utc_now(), store.new_id()
     challenges = tuple(

@@ -21,12 +21,12 @@ import httpx
 from botocore.config import Config
 from moto import mock_aws
 
+from certwright import items
 from certwright.auth import DEFAULT_TENANT, Tokens
 from certwright.aws import http, worker
 from certwright.aws.app import App, Handler, utc_now
 from certwright.codec import microseconds
-from certwright.model import Role
-from certwright.steps import system
+from certwright.model import Role, system
 from certwright.table import Due
 from tests.support.dynamo import create_table
 from tests.support.house import AcmeServer, Operations
@@ -124,7 +124,11 @@ class Cloud(Operations):
         return self.request("POST", "/graphql", headers=given, body=json.dumps(document))
 
     def due(self) -> list[Due]:
-        return self.app.table.due(microseconds(self.clock()) // 1000 + 60_000, limit=1000)
+        """What is due now or within a minute, and exactly when: the index may have it earlier."""
+        until = microseconds(self.clock()) // 1000 + 60_000
+        keys = [(entry.pk, entry.sk) for entry in self.app.table.due(until, limit=1000)]
+        exactly = [items.due(item) if item else None for item in self.app.table.get(keys)]
+        return [Due(*key, at) for key, at in zip(keys, exactly, strict=True) if at is not None and at <= until]
 
     def announce(self) -> int:
         """Send a message for all that is due now or soon, as the stream function does. Returns how many."""

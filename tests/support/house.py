@@ -12,29 +12,33 @@ Calls are GraphQL over HTTP; `graphql` raises GraphQLFailed when an answer holds
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import httpx
 import uvicorn
 
+from certwright.advising import Adviser
 from certwright.api.context import Patience
 from certwright.auth import DEFAULT_TENANT
 from certwright.ca.resources import AccountResource
+from certwright.challenges.preparation import HttpFile
+from certwright.challenges.solver import Kind
 from certwright.config import Settings
 from certwright.local.app import App, utc_now
 from certwright.local.server import server_config
 from certwright.local.test_ca import free_port
-from certwright.model import Account, Role
-from certwright.steps import system
+from certwright.model import Account, Advice, Role, system
+from certwright.solvers import Dns
 from tests.support.pebble import Management
 
 T = TypeVar("T")
 WAIT_SECONDS = 60
+Told: TypeAlias = tuple[Advice, ...]
 
 
 class AcmeServer(Protocol):
@@ -148,6 +152,16 @@ class Operations(ABC):
         return [event["type"] for event in reversed(self.audit(subject_id))]
 
 
+class Silent:
+    """An adviser that has nothing to say."""
+
+    def caa(self, domains: Sequence[str], identities: Sequence[str], *, account_url: str | None = None) -> Told:  # noqa: ARG002
+        return ()
+
+    def http01(self, identifier: str, file: HttpFile) -> Told:  # noqa: ARG002
+        return ()
+
+
 class House(Operations):
     """A running service, with a token for each role in its tenant."""
 
@@ -160,7 +174,12 @@ class House(Operations):
         clock: Callable[[], datetime] = utc_now,
         port: int | None = None,
         patience: Patience | None = None,
+        kinds: Mapping[str, Kind] | None = None,
+        dns: Dns | None = None,
+        adviser: Adviser | None = None,
     ) -> None:
+        """`kinds` of challenge providers, and how name servers are asked; None: those of the real service. Without an
+        `adviser` nothing is looked up for advice: a test's names are nobody's."""
         base = settings or Settings.read({}, directory / "data")
         if ca is not None:
             servers = (*base.acme_servers, ca.directory_url)
@@ -168,7 +187,9 @@ class House(Operations):
         base.data_dir.mkdir(parents=True, exist_ok=True)
         self.ca = ca
         self.data_dir = base.data_dir
-        self.app = App(base, clock=clock, patience=patience)
+        self.app = App(
+            base, clock=clock, patience=patience, kinds=kinds, dns=dns, adviser=lambda _: adviser or Silent()
+        )
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}/graphql"

@@ -58,12 +58,22 @@ class Issuer:
         }
         return self.answers.get(path) or (200, {}, json.dumps(documents[path]).encode())
 
+    def take(self, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:  # noqa: ARG002
+        """What is posted: nothing that this one knows."""
+        return 405, {}, b""
+
     def _handler(issuer) -> type[BaseHTTPRequestHandler]:  # noqa: N805  # `self` is the handler's inside
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.requests.append(self.path)
                 issuer.gate.wait(timeout=10)
-                status, headers, body = issuer.answer(self.path)
+                self._answer(*issuer.answer(self.path))
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                self._answer(*issuer.take(self.path, body))
+
+            def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
                 self.send_response(status)
                 for name, value in (headers | {"Content-Length": str(len(body))}).items():
                     self.send_header(name, value)

@@ -8,6 +8,7 @@ import itertools
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,9 +27,8 @@ from certwright.aws.stream import StreamFunction
 from certwright.aws.told import Told
 from certwright.aws.websocket import serve
 from certwright.events import Record
-from certwright.model import Role
+from certwright.model import Role, system
 from certwright.sealer import LocalSealer
-from certwright.steps import system
 from certwright.table import Due
 from tests.support.dynamo import UNKNOWN_TO_DYNAMODB_LOCAL, create_table, throttling
 from tests.support.gateway import ApiGateway
@@ -113,6 +113,21 @@ class Cloud:
     def rows(self, prefix: str) -> list[str]:
         """The keys of those items, as "pk sk"."""
         return sorted(f"{item['pk']['S']} {item['sk']['S']}" for item in self.items(prefix))
+
+    @contextmanager
+    def counted(self) -> Iterator[Counter[str]]:
+        """The calls to DynamoDB meanwhile, each as its name and the partition where it names one item's."""
+        counts: Counter[str] = Counter()
+
+        def note(params: Any, model: Any, **_: Any) -> None:
+            key = params.get("Key", {"pk": {"S": ""}})
+            counts[f"{model.name} {key['pk']['S']}".strip()] += 1
+
+        self.client.meta.events.register("before-parameter-build.dynamodb", note)
+        try:
+            yield counts
+        finally:
+            self.client.meta.events.unregister("before-parameter-build.dynamodb", note)
 
     # Faults
 

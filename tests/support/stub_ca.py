@@ -7,7 +7,9 @@
         assert [request.operation for request in stub.requests] == ["directory", "newNonce", "newOrder"]
 
 Operations: directory, newNonce, newAccount, account, newOrder, order, authorization, challenge, finalize, certificate,
-revokeCert. Attributes say how it behaves otherwise. A challenge responded to takes `validation` as its status.
+revokeCert, renewalInfo. Attributes say how it behaves otherwise. A challenge responded to takes `validation` as its
+status; where it is `authorized`, every name is proved already. With a `renewal_window` it has ARI (RFC 9773): (start,
+end) of every certificate. `clock` and `life` are those of its certificates.
 """
 
 import contextlib
@@ -83,8 +85,9 @@ class Refusal(Exception):
 class StubCa:
     """A running server; all attributes may be changed at any moment."""
 
-    def __init__(self, directory: Path, host: str = "127.0.0.1") -> None:
-        """`directory` takes its TLS certificate, which is good for 127.0.0.1 and localhost alone."""
+    def __init__(self, directory: Path, host: str = "127.0.0.1", name: str = "Stub root") -> None:
+        """`directory` takes its TLS certificate, which is good for 127.0.0.1 and localhost alone; `name` is what its
+        root is called."""
         directory.mkdir(parents=True, exist_ok=True)
         ensure_tls_certificate(directory, datetime.now(UTC))
         self.ca_bundle = directory / "tls-root.pem"
@@ -93,6 +96,11 @@ class StubCa:
         self.challenge_types: Sequence[str] = ("http-01", "dns-01")
         self.extra_challenges: Sequence[Any] = ()
         self.validation = "valid"
+        self.authorized = False
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.life = timedelta(days=90)
+        self.renewal_window: tuple[datetime, datetime] | None = None
+        self.replaced: set[str] = set()
         self.validation_error: dict[str, Any] | None = None
         self.processing_polls = 0
         self.poll_headers: Mapping[str, str] = {}
@@ -101,7 +109,7 @@ class StubCa:
         self.alternates = 0
         self.revocations: list[dict[str, Any]] = []
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._root = _certificate(self._key, self._key.public_key(), names=None)
+        self._root = _certificate(self._key, self._key.public_key(), None, datetime.now(UTC), timedelta(days=3650))
         self._script: dict[str, deque[Answer]] = defaultdict(deque)
         self._nonces: set[str] = set()
         self._nonces_to_reject = 0
@@ -224,6 +232,7 @@ class StubCa:
             "finalize": self._finalize,
             "certificate": self._certificate,
             "revokeCert": self._revoke,
+            "renewalInfo": self._renewal_info,
         }
         if request.operation not in performers:
             raise Refusal(404, "malformed", "there is nothing here")
@@ -253,7 +262,8 @@ class StubCa:
         return nonce
 
     def _directory(self, _: Request) -> Answer:
-        names = ("newNonce", "newAccount", "newOrder", "revokeCert")
+        names = ["newNonce", "newAccount", "newOrder", "revokeCert"]
+        names += ["renewalInfo"] if self.renewal_window else []
         return Answer(body={name: f"{self.base_url}/{name}" for name in names} | {"meta": self.meta})
 
     def _new_account(self, request: Request) -> Answer:
@@ -273,12 +283,22 @@ class StubCa:
         shown.update(request.payload or {})
         return Answer(body=shown)
 
+    def _renewal_info(self, request: Request) -> Answer:
+        assert request.method == "GET"
+        start, end = (moment.isoformat() for moment in self.renewal_window or ())
+        info = {"suggestedWindow": {"start": start, "end": end}, "explanationURL": f"{self.base_url}/why"}
+        return Answer(body=info, headers={"Retry-After": "21600"})
+
     def _new_order(self, request: Request) -> Answer:
+        replaces = request.payload.get("replaces")
+        if replaces in self.replaced:
+            raise Refusal(409, "alreadyReplaced", "another order replaces this certificate")
+        self.replaced |= {replaces} - {None}
         path = f"/order/{next(self._ids)}"
         order = {
             **request.payload,
-            "status": "pending",
-            "expires": _in(days=7),
+            "status": "ready" if self.authorized else "pending",
+            "expires": self._in_a_week(),
             "authorizations": [self._authorize(identifier) for identifier in request.payload["identifiers"]],
             "finalize": f"{self.base_url}/finalize{path}",
         }
@@ -291,11 +311,14 @@ class StubCa:
         self._authorizations[path] = {
             "identifier": {**identifier, "value": name},
             **({"wildcard": True} if name != identifier["value"] else {}),
-            "status": "pending",
-            "expires": _in(days=7),
+            "status": "valid" if self.authorized else "pending",
+            "expires": self._in_a_week(),
             "challenges": [*map(self._challenge_of, self.challenge_types), *self.extra_challenges],
         }
         return self.base_url + path
+
+    def _in_a_week(self) -> str:
+        return (self.clock() + timedelta(days=7)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def _challenge_of(self, kind: str) -> dict[str, Any]:
         path = f"/challenge/{next(self._ids)}"
@@ -354,7 +377,7 @@ class StubCa:
         csr = x509.load_der_x509_csr(b64decode(request.payload["csr"]))
         alternatives = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = self.certificate_names or alternatives.get_values_for_type(x509.DNSName)
-        leaf = _certificate(self._key, self.certificate_key or csr.public_key(), names)
+        leaf = _certificate(self._key, self.certificate_key or csr.public_key(), names, self.clock(), self.life)
         self._certificates[f"/certificate{path}"] = {"pem": _pem(leaf) + _pem(self._root)}
         order.update(certificate=f"{self.base_url}/certificate{path}", polls=self.processing_polls)
         order["status"] = "processing" if self.processing_polls else "valid"
@@ -444,9 +467,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: `requests` is the log."""
 
 
-def _certificate(signing_key: ec.EllipticCurvePrivateKey, key: Any, names: Sequence[str] | None) -> x509.Certificate:
+def _certificate(
+    signing_key: ec.EllipticCurvePrivateKey, key: Any, names: Sequence[str] | None, now: datetime, life: timedelta
+) -> x509.Certificate:
     """For `names`, or the root where there are none."""
-    now = datetime.now(UTC)
     root = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Stub root")])
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key())
     alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names or ()])
@@ -456,8 +480,8 @@ def _certificate(signing_key: ec.EllipticCurvePrivateKey, key: Any, names: Seque
         .subject_name(root if names is None else x509.Name([]))
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=90))
+        .not_valid_before(now - min(timedelta(hours=1), life / 90))
+        .not_valid_after(now + life)
         .add_extension(x509.BasicConstraints(ca=names is None, path_length=None), critical=True)
         .add_extension(issuer_key, critical=False)
     )
@@ -466,7 +490,3 @@ def _certificate(signing_key: ec.EllipticCurvePrivateKey, key: Any, names: Seque
 
 def _pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def _in(days: int) -> str:
-    return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Lifespan
 
+from certwright.api.console import Console
 from certwright.api.context import Api
 from certwright.api.view import View
 from certwright.challenges.preparation import WELL_KNOWN_PATH
@@ -22,6 +23,7 @@ def application(
     *,
     look: Callable[[], object],
     response: Callable[[str], str | None],
+    console: Console,
     origins: Sequence[str] = (),
     lifespan: Lifespan[Starlette] | None = None,
 ) -> Starlette:
@@ -39,7 +41,7 @@ def application(
             return PlainTextResponse("no such challenge here\n", status_code=404)
         return Response(content, media_type="application/octet-stream")
 
-    view = View(api, allowed_origins=origins)
+    view = View(api, console.ide, allowed_origins=origins)
     cors = Middleware(
         CORSMiddleware,
         allow_origins=list(origins),
@@ -52,5 +54,6 @@ def application(
         WebSocketRoute("/graphql", view),
         Route("/healthz", health),
         Route(WELL_KNOWN_PATH + "{token}", http01),
+        *console.routes,
     ]
     return Starlette(routes=routes, lifespan=lifespan, middleware=[cors] if origins else [])

@@ -12,7 +12,7 @@ from strawberry.dataloader import DataLoader
 from certwright.auth import SignIn
 from certwright.errors import Unauthenticated
 from certwright.items import E
-from certwright.model import Account, Actor, Certificate, Order, Role, Session
+from certwright.model import Account, Actor, Certificate, Order, Provider, Role, Session
 from certwright.reading import Reader
 from certwright.service import AcmeService
 from certwright.store import Notice
@@ -86,6 +86,7 @@ class Context:
         self.accounts = self._loader(Account, lasts)
         self.orders = self._loader(Order, lasts)
         self.certificates = self._loader(Certificate, lasts)
+        self.providers = self._loader(Provider, lasts)
 
     @property
     def session(self) -> Session:

@@ -8,7 +8,9 @@ from strawberry import ID
 from certwright import model
 from certwright.accounts import ExternalAccountBinding
 from certwright.api.context import Info
+from certwright.api.providers import ProviderMutations
 from certwright.api.types import Account, Certificate, Challenge, Order
+from certwright.orders import OrderOptions
 
 
 @strawberry.input
@@ -51,11 +53,23 @@ class CreateOrderInput:
         default=None, description="PEM. Without it we make the key pair and keep the key sealed."
     )
     key_type: model.KeyType | None = model.KeyType.EC_P256
+    reuse_key: bool | None = strawberry.field(default=False, description="Renewals use the same key again.")
+    preferred_chain: str | None = strawberry.field(
+        default=None, description="Common name of an issuer: of several chains the CA has, take the one with it."
+    )
+    fallback_account_ids: list[ID] | None = strawberry.field(
+        default=None, description="Accounts to go on with, in this order, where the CA is down, limits, or fails."
+    )
+    solver: ID | None = strawberry.field(
+        default=None,
+        description="A challenge provider's id: it answers every challenge. `manual`: you do. Left out, each name is "
+        "answered by the provider that serves the longest zone of it, and by you where there is none.",
+    )
     idempotency_key: str | None = None
 
 
 @strawberry.type
-class Mutation:
+class Mutation(ProviderMutations):
     @strawberry.mutation(description="Registers an account with the ACME server.")
     async def create_account(self, info: Info, input: CreateAccountInput) -> Account:
         context, binding = info.context, input.external_account_binding
@@ -109,9 +123,15 @@ class Mutation:
             context.actor,
             account_id=input.account_id,
             domains=input.domains,
-            profile=input.profile,
-            csr=input.csr,
-            key_type=input.key_type or model.KeyType.EC_P256,
+            options=OrderOptions(
+                profile=input.profile,
+                csr=input.csr,
+                key_type=input.key_type or model.KeyType.EC_P256,
+                reuse_key=input.reuse_key or False,
+                preferred_chain=input.preferred_chain,
+                fallbacks=tuple(input.fallback_account_ids or ()),
+                solver=input.solver,
+            ),
             idempotency_key=input.idempotency_key,
         )
         return Order.of(order)
@@ -122,12 +142,19 @@ class Mutation:
         respond = context.api.service.orders.respond_challenge
         order, authorization, challenge = await context.act(respond, context.actor, id)
         account = await context.read(context.api.reader.account, context.actor, order.account_id)
-        return Challenge.of(order, authorization, challenge, account.key_thumbprint)
+        return Challenge.of(order, authorization, challenge, account)
 
     @strawberry.mutation
     async def cancel_order(self, info: Info, id: ID) -> Order:
         context = info.context
         return Order.of(await context.act(context.api.service.orders.cancel, context.actor, id))
+
+    @strawberry.mutation(
+        description="Renews now what would be renewed later by itself; an order that does so already is given as it is."
+    )
+    async def renew_certificate(self, info: Info, id: ID) -> Order:
+        context = info.context
+        return Order.of(await context.act(context.api.service.certificates.renew, context.actor, id))
 
     @strawberry.mutation
     async def revoke_certificate(
@@ -153,3 +180,16 @@ class Mutation:
     async def export_private_key(self, info: Info, certificate_id: ID) -> str:
         context = info.context
         return await context.act(context.api.service.certificates.export_private_key, context.actor, certificate_id)
+
+    @strawberry.mutation(
+        description="The private key with the whole chain, a PKCS#12 file in base64; audited as an export of the key."
+    )
+    async def export_pkcs12(
+        self,
+        info: Info,
+        certificate_id: ID,
+        password: Annotated[str, strawberry.argument(description="8 to 200 printable ASCII characters.")],
+    ) -> str:
+        context = info.context
+        export = context.api.service.certificates.export_pkcs12
+        return await context.act(export, context.actor, certificate_id, password)

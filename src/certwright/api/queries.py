@@ -7,15 +7,20 @@ import strawberry
 from strawberry import ID
 
 from certwright import model
+from certwright.api.chains import ChainQueries
 from certwright.api.context import Context, Info
 from certwright.api.pages import Connection
+from certwright.api.providers import ProviderQueries
+from certwright.api.rates import RateLimit
 from certwright.api.types import (
     Account,
+    AcmeDirectory,
     AcmeServer,
     AuditEvent,
     Certificate,
     Challenge,
     Dashboard,
+    DomainCheck,
     Order,
     Viewer,
     challenges_of,
@@ -27,7 +32,7 @@ _FIRST_LOOK, _LAST_LOOK = 0.1, 1.0
 
 
 @strawberry.type
-class Query:
+class Query(ChainQueries, ProviderQueries):
     @strawberry.field
     async def viewer(self, info: Info) -> Viewer:
         actor = info.context.actor
@@ -42,6 +47,12 @@ class Query:
     @strawberry.field
     async def acme_servers(self, info: Info) -> list[AcmeServer]:
         return [AcmeServer.of(preset) for preset in info.context.api.reader.acme_servers()]
+
+    @strawberry.field(description="Asks an allowed ACME server what it demands and offers; for operators and up.")
+    async def acme_directory(self, info: Info, url: str) -> AcmeDirectory:
+        context = info.context
+        directory = await context.act(context.api.reader.acme_directory, context.actor, url)
+        return AcmeDirectory.of(url, directory)
 
     @strawberry.field
     async def account(self, info: Info, id: ID) -> Account | None:
@@ -89,7 +100,20 @@ class Query:
         await _placed(context, order_id)
         order = await context.act(context.api.service.orders.challenges, context.actor, order_id)
         account = await context.read(context.api.reader.account, context.actor, order.account_id)
-        return challenges_of(order, account.key_thumbprint)
+        return challenges_of(order, account)
+
+    @strawberry.field(description="How the CA's rate limits stand that an order would draw on.")
+    async def rate_limits(self, info: Info, account_id: ID, domains: list[str]) -> list[RateLimit]:
+        context = info.context
+        standings = await context.read(context.api.reader.rate_limits, context.actor, account_id, domains)
+        return [RateLimit.of(standing) for standing in standings]
+
+    @strawberry.field(
+        description="Whether each name could be ordered, together with the others, and as what; no CA is asked."
+    )
+    async def check_domains(self, info: Info, domains: list[str]) -> list[DomainCheck]:
+        context = info.context
+        return [DomainCheck.of(check) for check in await context.read(context.api.reader.check_domains, domains)]
 
     @strawberry.field
     async def certificate(self, info: Info, id: ID) -> Certificate | None:

@@ -32,7 +32,7 @@ class Subscription:
         if order.challenges and selects(info, "preparation") and not context.repeats:
             await context.act(context.api.service.orders.note_view, context.actor, order)
         notices = context.api.events.listen(context.actor.tenant, order_id)
-        return _challenges(context, notices, account.key_thumbprint)
+        return _challenges(context, notices, account)
 
     @strawberry.subscription(
         description="One order, or every order of an account, or (neither given) every order of the tenant."
@@ -61,7 +61,7 @@ class Subscription:
         return _audit_events(context, context.api.events.listen(context.actor.tenant, None))
 
 
-async def _challenges(context: Context, notices: Notices, key_thumbprint: str) -> AsyncGenerator[Challenge, None]:
+async def _challenges(context: Context, notices: Notices, account: model.Account) -> AsyncGenerator[Challenge, None]:
     async with aclosing(notices):
         async for notice in notices:
             order, told = notice.entity, notice.record
@@ -69,7 +69,7 @@ async def _challenges(context: Context, notices: Notices, key_thumbprint: str) -
                 continue
             await context.check()
             changed = told.facts.get("challenge_id")
-            for challenge in challenges_of(order, key_thumbprint):
+            for challenge in challenges_of(order, account):
                 is_told_of = challenge.id == changed or told.type == events.OrderPlaced.__name__
                 if is_told_of and not _is_overtaken(told, challenge):
                     yield challenge

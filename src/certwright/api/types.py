@@ -1,8 +1,7 @@
 """The model as GraphQL shows it. Views are made from model values by their `of`; related objects are loaded later."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import strawberry
 from strawberry import ID, Private
@@ -10,9 +9,16 @@ from strawberry import ID, Private
 from certwright import events, model
 from certwright.api.context import Info
 from certwright.api.pages import Connection
+from certwright.api.problem import Problem
+from certwright.api.providers import Presentation
+from certwright.api.rates import Delay
 from certwright.ca.presets import Preset
 from certwright.challenges import preparation
 from certwright.reading import Dashboard as DashboardData
+
+if TYPE_CHECKING:
+    from certwright.ca.resources import Directory as DirectoryData
+    from certwright.identifiers import Check
 
 T = TypeVar("T")
 
@@ -47,37 +53,42 @@ class AcmeServer:
         )
 
 
-@strawberry.type
-class Subproblem:
-    identifier: str | None
-    type: str
-    detail: str | None
+@strawberry.type(description="What an ACME server says of itself (RFC 8555 §7.1.1).")
+class AcmeDirectory:
+    url: str
+    terms_of_service: str | None = strawberry.field(description="Where they are to be read, where there are any.")
+    website: str | None
+    external_account_required: bool
+    profiles: list["AcmeProfile"]
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "Subproblem":
-        identifier = document.get("identifier")
-        value = identifier.get("value") if isinstance(identifier, Mapping) else None
-        problem = model.Problem(document)
-        return cls(identifier=None if value is None else str(value), type=problem.type, detail=problem.detail)
-
-
-@strawberry.type(description="RFC 7807 document from the CA, kept whole.")
-class Problem:
-    type: str
-    detail: str | None
-    status: int | None
-    instance: str | None
-    subproblems: list[Subproblem]
-
-    @classmethod
-    def of(cls, problem: model.Problem) -> "Problem":
+    def of(cls, url: str, directory: "DirectoryData") -> "AcmeDirectory":
         return cls(
-            type=problem.type,
-            detail=problem.detail,
-            status=problem.status,
-            instance=problem.instance,
-            subproblems=[Subproblem.of(s) for s in problem.subproblems],
+            url=url,
+            terms_of_service=directory.terms_of_service,
+            website=directory.website,
+            external_account_required=directory.external_account_required,
+            profiles=[AcmeProfile(name=name, description=text) for name, text in directory.profiles.items()],
         )
+
+
+@strawberry.type(description="A kind of certificate that the server issues: what `CreateOrderInput.profile` may be.")
+class AcmeProfile:
+    name: str
+    description: str
+
+
+@strawberry.type
+class DomainCheck:
+    given: str
+    name: str | None = strawberry.field(description="As it would be ordered: lower case, A-labels; null for no name.")
+    problem: str | None = strawberry.field(
+        description='What is wrong and what would be right, as what is said of `given`: "has no dot: …".'
+    )
+
+    @classmethod
+    def of(cls, check: "Check") -> "DomainCheck":
+        return cls(given=check.given, name=check.name, problem=check.problem)
 
 
 @strawberry.type(description="http-01: serve `content` at `url`.")
@@ -108,6 +119,9 @@ class Challenge:
     status: model.ChallengeStatus
     error: Problem | None
     validated_at: datetime | None
+    solver: ID | None = strawberry.field(
+        description="The provider by which Certwright responded itself; none where the user does."
+    )
     preparation: ChallengePreparation | None
 
     @classmethod
@@ -116,7 +130,7 @@ class Challenge:
         order: model.Order,
         authorization: model.Authorization,
         challenge: model.Challenge,
-        key_thumbprint: str,
+        account: model.Account,
     ) -> "Challenge":
         return cls(
             id=ID(challenge.id),
@@ -127,7 +141,10 @@ class Challenge:
             status=challenge.status,
             error=Problem.of(challenge.error) if challenge.error else None,
             validated_at=challenge.validated_at,
-            preparation=_preparation(preparation.prepare(authorization, challenge, key_thumbprint)),
+            solver=None if challenge.solver is None else ID(challenge.solver),
+            preparation=_preparation(
+                preparation.prepare(authorization, challenge, account.key_thumbprint, account.url)
+            ),
         )
 
 
@@ -174,11 +191,21 @@ class Account:
         )
 
 
-@strawberry.type(description="Why an order waits. It goes on by itself.")
-class Delay:
+@strawberry.type(description="A CA that was tried before the present one, and why the order went on elsewhere.")
+class OrderAttempt:
+    stored: Private[model.Attempt]
+    acme_server: str
     problem: Problem
-    until: datetime
-    attempts: int
+    at: datetime
+
+    @strawberry.field
+    async def account(self, info: Info) -> Account:
+        return Account.of(_present(await info.context.accounts.load(self.stored.account_id)))
+
+    @classmethod
+    def of(cls, attempt: model.Attempt) -> "OrderAttempt":
+        problem = Problem.of(attempt.problem)
+        return cls(stored=attempt, acme_server=attempt.acme_server, problem=problem, at=attempt.at)
 
 
 @strawberry.type
@@ -191,6 +218,14 @@ class Order:
     expires: datetime | None = strawberry.field(description="The order's own expiry, not the certificate's.")
     error: Problem | None
     delay: Delay | None = strawberry.field(description="What the order waits for, where the CA cannot go on now.")
+    attempts: list[OrderAttempt] = strawberry.field(description="CAs that were tried before the present one.")
+    solver: str | None = strawberry.field(
+        description="The provider that answers all challenges, or `manual`; none: each name's own is found by its zone."
+    )
+    presentations: list[Presentation] = strawberry.field(
+        description="What providers have in place for its challenges at the moment."
+    )
+    advice: list["Advice"] = strawberry.field(description="What may keep the CA from issuing, seen beforehand.")
     created_at: datetime
     updated_at: datetime
 
@@ -205,18 +240,23 @@ class Order:
         account = _present(await context.accounts.load(self.stored.account_id))
         if self.stored.challenges and selects(info, "preparation"):
             await context.act(context.api.service.orders.note_view, context.actor, self.stored)
-        return challenges_of(self.stored, account.key_thumbprint)
+        return challenges_of(self.stored, account)
 
     @strawberry.field
     async def certificate(self, info: Info) -> "Certificate | None":
-        if self.stored.certificate_id is None:
-            return None
-        certificate = await info.context.certificates.load(self.stored.certificate_id)
-        return Certificate.of(_present(certificate), info.context.api.reader.clock())
+        return await _certificate(info, self.stored.certificate_id)
+
+    @strawberry.field(description="Accounts to go on with, in this order, where the CA fails.")
+    async def fallbacks(self, info: Info) -> list[Account]:
+        found = await info.context.accounts.load_many(self.stored.fallbacks)
+        return [Account.of(_present(account)) for account in found]
+
+    @strawberry.field(description="The certificate that this order renews.")
+    async def replaces(self, info: Info) -> "Certificate | None":
+        return await _certificate(info, self.stored.replaces)
 
     @classmethod
     def of(cls, order: model.Order) -> "Order":
-        delay = order.delay
         return cls(
             stored=order,
             id=ID(order.id),
@@ -225,16 +265,56 @@ class Order:
             profile=order.profile,
             expires=order.expires,
             error=Problem.of(order.error) if order.error else None,
-            delay=Delay(problem=Problem.of(delay.problem), until=delay.until, attempts=delay.attempts)
-            if delay
-            else None,
+            delay=Delay.of(order.delay) if order.delay else None,
+            attempts=[OrderAttempt.of(attempt) for attempt in order.attempts],
+            solver=order.solver,
+            presentations=[Presentation.of(p) for p in order.presentations],
+            advice=[Advice(code=a.code, message=a.message, identifier=a.identifier) for a in order.advice],
             created_at=order.created_at,
             updated_at=order.updated_at,
         )
 
 
-def challenges_of(order: model.Order, key_thumbprint: str) -> list[Challenge]:
-    return [Challenge.of(order, a, c, key_thumbprint) for a, c in order.challenges]
+@strawberry.type
+class Advice:
+    code: str
+    message: str
+    identifier: str | None
+
+
+def challenges_of(order: model.Order, account: model.Account) -> list[Challenge]:
+    return [Challenge.of(order, a, c, account) for a, c in order.challenges]
+
+
+@strawberry.type(description="When a certificate is to be renewed. `at` never comes after a third of its life is left.")
+class Renewal:
+    stored: Private[model.Renewal]
+    at: datetime
+    source: str = strawberry.field(
+        description="ari: from the CA's window. lifetime: a time of our own. retry: after an attempt that failed."
+    )
+    window_start: datetime | None = strawberry.field(description="The window that the CA suggests (RFC 9773).")
+    window_end: datetime | None
+    explanation_url: str | None = strawberry.field(description="Why the CA suggests it, on a page of the CA.")
+    attempts: int = strawberry.field(description="How many failed.")
+
+    @strawberry.field(description="The order that renews the certificate now.")
+    async def order(self, info: Info) -> Order | None:
+        if self.stored.order_id is None:
+            return None
+        return Order.of(_present(await info.context.orders.load(self.stored.order_id)))
+
+    @classmethod
+    def of(cls, renewal: model.Renewal) -> "Renewal":
+        return cls(
+            stored=renewal,
+            at=renewal.at,
+            source=renewal.source,
+            window_start=renewal.window_start,
+            window_end=renewal.window_end,
+            explanation_url=renewal.explanation_url,
+            attempts=renewal.attempts,
+        )
 
 
 @strawberry.type
@@ -250,11 +330,21 @@ class Certificate:
     status: model.CertificateStatus
     chain: str = strawberry.field(description="Leaf first, PEM.")
     alternate_chains: list[str] = strawberry.field(description="The same leaf under other roots, PEM.")
+    has_private_key: bool = strawberry.field(description="Whether its private key is kept here, to be exported.")
     revoked_at: datetime | None
+    renewal: Renewal | None = strawberry.field(description="None for a certificate that will not be renewed.")
 
     @strawberry.field
     async def order(self, info: Info) -> Order:
         return Order.of(_present(await info.context.orders.load(self.stored.order_id)))
+
+    @strawberry.field(description="The certificate that this one was made to take the place of.")
+    async def replaces(self, info: Info) -> "Certificate | None":
+        return await _certificate(info, self.stored.replaces)
+
+    @strawberry.field(description="The certificate to use in the place of this one.")
+    async def replaced_by(self, info: Info) -> "Certificate | None":
+        return await _certificate(info, self.stored.replaced_by)
 
     @classmethod
     def of(cls, certificate: model.Certificate, now: datetime) -> "Certificate":
@@ -270,8 +360,17 @@ class Certificate:
             status=certificate.status(now),
             chain=certificate.chain,
             alternate_chains=list(certificate.alternate_chains),
+            has_private_key=certificate.sealed_key is not None,
             revoked_at=certificate.revoked_at,
+            renewal=Renewal.of(certificate.renewal) if certificate.renewal else None,
         )
+
+
+async def _certificate(info: Info, id: str | None) -> Certificate | None:
+    if id is None:
+        return None
+    certificate = await info.context.certificates.load(id)
+    return Certificate.of(_present(certificate), info.context.api.reader.clock())
 
 
 @strawberry.type
@@ -288,6 +387,12 @@ class Dashboard:
     active_accounts: list[Account]
     recent_orders: list[Order]
     counts: Counts
+
+    @strawberry.field(description="Certificates in use, by the times of their renewals: at most ten.")
+    async def renewing_next(self, info: Info) -> list[Certificate]:
+        context = info.context
+        found = await context.read(context.api.reader.renewing_next, context.actor)
+        return [Certificate.of(certificate, context.api.reader.clock()) for certificate in found]
 
     @classmethod
     def of(cls, data: DashboardData) -> "Dashboard":

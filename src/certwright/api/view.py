@@ -7,7 +7,7 @@ as JSON, each with its code, and headers that keep answers out of caches and fra
 import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -39,8 +39,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 _RETRY_SECONDS = 5
 _OPERATIONS = {"GET": {OperationType.QUERY}, "POST": {OperationType.QUERY, OperationType.MUTATION}}
-# The IDE's scripts come from a content network, each pinned by its hash in the page.
-_IDE_POLICY = "frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'none'"
 
 
 class View(GraphQL[Context, None]):
@@ -49,7 +47,7 @@ class View(GraphQL[Context, None]):
     graphql_transport_ws_handler_class = TransportWsHandler
     websocket_adapter_class = SocketAdapter
 
-    def __init__(self, api: Api, *, allowed_origins: Sequence[str] = ()) -> None:
+    def __init__(self, api: Api, ide: Callable[[Request], Response], *, allowed_origins: Sequence[str] = ()) -> None:
         super().__init__(
             schema,
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
@@ -58,6 +56,7 @@ class View(GraphQL[Context, None]):
             allowed_origins=allowed_origins,
         )
         self._api = api
+        self._ide = ide
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -150,9 +149,7 @@ class View(GraphQL[Context, None]):
         return no_payload
 
     async def render_graphql_ide(self, request: Request) -> Response:
-        response = await super().render_graphql_ide(request)
-        response.headers["Content-Security-Policy"] = _IDE_POLICY
-        return response
+        return self._ide(request)
 
     async def get_sub_response(self, request: Request | WebSocket) -> Response:
         response = await super().get_sub_response(request)

@@ -5,6 +5,7 @@ cryptography) nor its client.
 """
 
 import functools
+import gc
 import os
 import random
 import secrets
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from certwright.audit import Audit
 from certwright.auth import SignIn
 from certwright.authorities import Authorities
-from certwright.aws import connect
+from certwright.aws.connect import Clients
 from certwright.ca.presets import Preset
 from certwright.config import Settings
 from certwright.errors import InvalidInput
@@ -25,6 +26,7 @@ from certwright.store import Store
 from certwright.table import Table
 
 if TYPE_CHECKING:
+    from certwright.advising import Adviser, Advising
     from certwright.api.context import Api, EventSource
     from certwright.aws.audit_archive import Archive
     from certwright.aws.bridge import Bridge
@@ -32,10 +34,15 @@ if TYPE_CHECKING:
     from certwright.aws.gateway import Gateway
     from certwright.aws.hints import Hints
     from certwright.aws.observability import Log
+    from certwright.challenges.propagation import Propagation
     from certwright.reading import Reader
     from certwright.sealer import Sealer
     from certwright.service import AcmeService
+    from certwright.solvers import Dns, Solvers
+    from certwright.solving import Solving
     from certwright.steps import Steps
+
+_ADVICE_SECONDS = 2.5
 
 HOLD = timedelta(seconds=2)
 """What must be waited for longer than this, a function leaves to a later wake-up."""
@@ -52,7 +59,7 @@ Handler: TypeAlias = Callable[[dict[str, Any], Any], Any]
 class App:
     """The parts, by the settings in `environment`; those that the stack itself sets begin with STACK_ (docs/aws.md).
 
-    Raises InvalidInput, when a part is made, for the setting that it lacks.
+    Raises InvalidInput, when a part is made, for the setting that it lacks. `client` makes the clients of AWS services.
     """
 
     def __init__(
@@ -60,11 +67,11 @@ class App:
         environment: Mapping[str, str],
         *,
         clock: Callable[[], datetime] = utc_now,
-        client: Callable[..., Any] = connect.client,
+        client: Callable[..., Any] | None = None,
     ) -> None:
         self.settings = Settings.read(environment)
         self.clock = clock
-        self.client = client
+        self.client = client or Clients()
         self._environment = environment
 
     def wired(self, name: str) -> str:
@@ -118,17 +125,75 @@ class App:
         return SignIn(self.store, self.clock, Oidc.configured(self.settings, self.clock))
 
     @functools.cached_property
+    def dns(self) -> "Dns":
+        from certwright.solvers import Dns
+
+        return Dns.of(lambda: self.propagation)
+
+    @functools.cached_property
+    def propagation(self) -> "Propagation":
+        from certwright.challenges.propagation import Propagation
+
+        return Propagation(self.settings.dns_servers)
+
+    @functools.cached_property
+    def solvers(self) -> "Solvers":
+        """Of each kind that there is on one machine, and Route 53 besides."""
+        from certwright.aws import route53
+        from certwright.challenges.kinds import kinds
+        from certwright.solvers import OwnZones, Solvers
+
+        settings, in_aws = self.settings, route53.kind(self.client)
+        everywhere = kinds(
+            clock=self.clock,
+            watch=lambda: self.propagation,
+            networks=settings.provider_networks,
+            ca_bundle=settings.ca_bundle,
+        )
+        own = OwnZones(settings.http_01_zones) if settings.http_01_zones else None
+        return Solvers(self.store, self.sealer, {**everywhere, in_aws.name: in_aws}, own)
+
+    @functools.cached_property
+    def solving(self) -> "Solving":
+        from certwright.solving import Solving
+
+        patience = timedelta(seconds=self.settings.propagation_seconds)
+        return Solving(self.solvers, self.dns, clock=self.clock, jitter=random.random, patience=patience)
+
+    @functools.cached_property
+    def adviser(self) -> "Adviser":
+        from certwright.challenges import advice
+
+        networks = self.settings.provider_networks
+        return advice.Adviser(self.settings.dns_servers, networks=networks, seconds=_ADVICE_SECONDS)
+
+    @functools.cached_property
+    def advising(self) -> "Advising":
+        from certwright.advising import Advising
+
+        return Advising(lambda _: self.adviser, self.authorities)
+
+    @functools.cached_property
     def steps(self) -> "Steps":
         from certwright.steps import Steps
 
         lease = timedelta(seconds=self.settings.lease_seconds)
-        return Steps(self.store, self.authorities, clock=self.clock, jitter=random.random, lease=lease, hold=HOLD)
+        return Steps(
+            self.store,
+            self.authorities,
+            self.solving,
+            self.advising,
+            clock=self.clock,
+            jitter=random.random,
+            lease=lease,
+            hold=HOLD,
+        )
 
     @functools.cached_property
     def reader(self) -> "Reader":
         from certwright.reading import Reader
 
-        return Reader(self.store, self.authorities, self.audit, self.clock)
+        return Reader(self.store, self.authorities, self.audit, self.solvers, self.clock)
 
     @functools.cached_property
     def service(self) -> "AcmeService":
@@ -142,6 +207,8 @@ class App:
             self.sealer,
             lambda: self.steps,
             self.audit,
+            self.solvers,
+            self.dns,
             clock=self.clock,
             wake=lambda _: None,
             handoff=timedelta(0),
@@ -204,6 +271,8 @@ class Function:
         self._make = make
         if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
             _ = self._parts
+            gc.freeze()
+            gc.enable()  # `certwright.aws` disabled it.
 
     @functools.cached_property
     def _parts(self) -> "tuple[Log, Handler]":

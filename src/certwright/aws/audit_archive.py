@@ -25,8 +25,9 @@ PREFIX = "audit/"
 _MOST_OCTETS = 900_000
 _MOST_EVENTS = 10_000
 _EVENT_OVERHEAD = 26
-# PutLogEvents takes 10,000 events and 1,048,576 octets, each event counted with 26 more; a Firehose record may have
-# 1,000 KiB, and is paid for in steps of 5 KiB: many lines in one record cost less than a record each.
+_MOST_MILLISECONDS = 23 * 3_600_000
+# PutLogEvents takes 10,000 events of no more than 24 hours, and 1,048,576 octets, each event counted with 26 more; a
+# Firehose record may have 1,000 KiB, and is paid for in steps of 5 KiB: many lines in one cost less than a record each.
 
 
 def line(record: Record) -> str:
@@ -62,7 +63,7 @@ class Archive:
             for batch in _batches(records):
                 data = "".join(f"{line}\n" for _, line in batch).encode()
                 self._firehose.put_record(DeliveryStreamName=self._delivery_stream, Record={"Data": data})
-                self._log([{"timestamp": at, "message": line} for at, line in sorted(batch)])
+                self._log([{"timestamp": at, "message": line} for at, line in batch])
         except (BotoCoreError, ClientError) as error:
             raise Unavailable(f"the audit archive did not take {len(records)} records: {error}") from error
 
@@ -82,16 +83,16 @@ class Archive:
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[tuple[int, str]]]:
-    """Lines with their times (ms since the epoch), as many at once as both take."""
+    """Lines with their times (ms since the epoch), as many at once as both take; oldest first."""
     batch: list[tuple[int, str]] = []
     octets = 0
-    for record in records:
-        text = line(record)
+    for at, text in sorted((microseconds(record.at) // 1000, line(record)) for record in records):
         size = len(text) + _EVENT_OVERHEAD  # json.dumps writes ASCII.
-        if batch and (octets + size > _MOST_OCTETS or len(batch) == _MOST_EVENTS):
+        full = octets + size > _MOST_OCTETS or len(batch) == _MOST_EVENTS
+        if batch and (full or at - batch[0][0] > _MOST_MILLISECONDS):
             yield batch
             batch, octets = [], 0
-        batch.append((microseconds(record.at) // 1000, text))
+        batch.append((at, text))
         octets += size
     if batch:
         yield batch

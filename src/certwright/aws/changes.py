@@ -78,18 +78,19 @@ def _take(change: Mapping[str, Any], place: str, batch: Batch) -> None:
     if rest.endswith("#event"):
         if change["eventName"] == "INSERT":
             committed = item.attributes.get(items.COMMITTED)
-            record = items.record(item, rest.removesuffix("#event"))
-            batch.facts.append(Fact(place, record, None if committed is None else str(committed)))
+            kind = None if committed is None else str(committed)
+            batch.facts += [Fact(place, record, kind) for record in items.records(item, rest.removesuffix("#event"))]
         return
-    if item.due is not None and item.due != _due_before(images):
-        batch.due.append(Due(item.pk, item.sk, item.due))
+    at = items.due(item)
+    if at is not None and at != _due_before(images):
+        batch.due.append(Due(item.pk, item.sk, at))
     if last in SHOWN:
         batch.entities[last, item.sk].append(items.entity(SHOWN[last], item))
 
 
 def _due_before(images: Mapping[str, Any]) -> int | None:
     before: Item | None = decode_item(images["OldImage"]) if "OldImage" in images else None
-    return before.due if before else None
+    return items.due(before) if before else None
 
 
 def in_order(facts: Sequence[Fact]) -> list[Fact]:

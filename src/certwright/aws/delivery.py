@@ -1,4 +1,4 @@
-"""Tells one subscription of events, by executing what was subscribed to once more with Replay as the event source.
+"""Tells one subscription of events, as its `Rendering` says them.
 
 A socket that is gone is forgotten. One that takes nothing is closed in the end, so that its client connects anew and
 asks for the present state. Neither fails the others; and what cannot be told for a reason of ours is told when the
@@ -10,32 +10,21 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 
 from certwright.api.context import Api, Context, EventSource
-from certwright.api.execution import execute, has_code
 from certwright.api.messages import Message, refusal
 from certwright.aws.connections import Connections, Subscription
 from certwright.aws.gateway import Gateway, Gone, Stalled
-from certwright.aws.replay import Replay
+from certwright.aws.rendering import Renderings
+from certwright.aws.replay import Lane, Replay
 from certwright.aws.told import Marks
 from certwright.errors import InvalidInput, Unauthenticated, Unavailable
 from certwright.store import Notice
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Lane:
-    """A subscription and what it is to be told of, in order; of that, `told` is how much it was told of."""
-
-    subscription: Subscription
-    notices: list[Notice] = field(default_factory=list)
-    told: int = 0
 
 
 class Delivery:
@@ -56,6 +45,7 @@ class Delivery:
         self._marks = marks
         self._threads = threads
         self._has_time = has_time
+        self._renderings = Renderings(api)
         self._gone: set[str] = set()
         self._silent: dict[str, list[Lane]] = defaultdict(list)
         self._reached_any = False
@@ -116,22 +106,18 @@ class Delivery:
             return refusal(operation, error, 4500)
 
     async def _tell(self, lane: Lane) -> Message | None:
-        subscription, number, heard = lane.subscription, 0, 0
-        replay = Replay(lane.notices)
-        context = Context(self._api(replay), subscription.connection_id, None, lasts=True, repeats=True)
+        subscription, number, before = lane.subscription, 0, 0
+        context = Context(self._api(Replay(())), subscription.connection_id, None)
         await context.resume(subscription.session)
-        async with aclosing(execute(subscription.id, subscription.payload, context)) as messages:
-            async for message in messages:
-                if has_code(message, Unavailable.code):
-                    raise Unavailable("what is to be shown cannot be read now")
-                if message["type"] == "error":
-                    return message
-                number = number + 1 if heard == replay.heard else 0
-                heard = replay.heard
-                self._note(lane, heard - 1)  # What is to be said of those before has been posted.
-                await self._post(subscription, _named(message, lane.notices[heard - 1], number))
-        self._note(lane, replay.heard)
-        return None if replay.is_over else {"type": "complete", "id": subscription.id}
+        rendering = await self._renderings.of(lane, context.session)
+        for heard, message in rendering.results:
+            number = number + 1 if heard == before else 0
+            before = heard
+            self._note(lane, heard - 1)  # What is to be said of those before has been posted.
+            await self._post(subscription, _named(message, subscription.id, lane.notices[heard - 1], number))
+        if not rendering.is_refused:
+            self._note(lane, rendering.heard)
+        return rendering.last and {**rendering.last, "id": subscription.id}
 
     def _note(self, lane: Lane, number: int) -> None:
         for notice in lane.notices[lane.told : number]:
@@ -159,6 +145,6 @@ class Delivery:
         return await anyio.to_thread.run_sync(function, *arguments, limiter=self._threads)
 
 
-def _named(message: Message, notice: Notice, number: int) -> Message:
+def _named(message: Message, id: str, notice: Notice, number: int) -> Message:
     extensions = {"messageId": f"{notice.record.id}/{number}"}
-    return {**message, "payload": {**message["payload"], "extensions": extensions}}
+    return {**message, "id": id, "payload": {**message["payload"], "extensions": extensions}}

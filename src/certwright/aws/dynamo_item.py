@@ -2,7 +2,9 @@
 
     pk, sk      the key
     v           the version
-    _NAME       attribute NAME of the item, each on its own at the top level, as ADD reaches no deeper
+    _NAME       attribute NAME of the item where it is an integer: on its own, for ADD and the filters of streams
+    b           all other attributes, deflated: see `dynamo_body`
+    by          which write this is, where the item was written by itself: see `DynamoTable`
     ipk, isk    the index entry, in the global secondary index `index`
     shard, due  the due entry, in the global secondary index `due`: a stable hash of the key, and the time in ms
     ttl         expires_at; DynamoDB removes the item up to days later, so every read and condition looks at it too
@@ -10,14 +12,16 @@
 Both indexes are sparse, and eventually consistent.
 """
 
+import base64
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
+from certwright.aws.dynamo_body import deflate, inflate
 from certwright.table import Item, Key, Value
 
 SHARDS = "01234567"
-ATTRIBUTE_PREFIX = "_"
+_PREFIX = "_"
 
 Image = Mapping[str, Mapping[str, Any]]
 """An item as DynamoDB writes it: {"pk": {"S": "…"}, "v": {"N": "1"}, …}."""
@@ -31,8 +35,11 @@ def encode_key(key: Key) -> dict[str, dict[str, Any]]:
 def encode_item(item: Item) -> dict[str, dict[str, Any]]:
     """The image of an item. Raises TypeError, naming the attribute, for what is no `certwright.table.Value`."""
     image = encode_key(item.key) | {"v": encode_number(item.version)}
-    for name, value in item.attributes.items():
-        image[ATTRIBUTE_PREFIX + name] = encode_value(name, value)
+    numbers = {name: value for name, value in item.attributes.items() if _is_integer(value)}
+    for name, value in numbers.items():
+        image[attribute(name)] = encode_number(value)
+    if rest := {name: _checked(name, value) for name, value in item.attributes.items() if name not in numbers}:
+        image["b"] = {"B": deflate(rest)}
     if item.index is not None:
         image["ipk"], image["isk"] = ({"S": part} for part in item.index)
     if item.due is not None:
@@ -43,13 +50,12 @@ def encode_item(item: Item) -> dict[str, dict[str, Any]]:
 
 
 def decode_item(image: Image) -> Item:
-    """The item that an image shows, whether or not it has expired."""
+    """The item that an image shows, whether or not it has expired. Raises ValueError for one that is damaged."""
+    numbers = {name[len(_PREFIX) :]: int(v["N"]) for name, v in image.items() if name.startswith(_PREFIX)}
     return Item(
         pk=image["pk"]["S"],
         sk=image["sk"]["S"],
-        attributes={
-            name[len(ATTRIBUTE_PREFIX) :]: _decode(v) for name, v in image.items() if name.startswith(ATTRIBUTE_PREFIX)
-        },
+        attributes={**numbers, **(inflate(_octets(image["b"]["B"])) if "b" in image else {})},
         version=int(image["v"]["N"]),
         index=(image["ipk"]["S"], image["isk"]["S"]) if "ipk" in image else None,
         due=int(image["due"]["N"]) if "due" in image else None,
@@ -61,6 +67,11 @@ def shard_of(key: Key) -> str:
     return SHARDS[zlib.crc32("\0".join(key).encode()) % len(SHARDS)]
 
 
+def attribute(name: str) -> str:
+    """Where the integer `name` of an item stands."""
+    return _PREFIX + name
+
+
 def encode_due(shard: str, due: int) -> dict[str, dict[str, Any]]:
     return {"shard": {"S": shard}, "due": encode_number(due)}
 
@@ -69,33 +80,29 @@ def encode_number(value: int) -> dict[str, Any]:
     return {"N": str(value)}
 
 
-def encode_value(name: str, value: object) -> dict[str, Any]:
+def encode_amount(name: str, amount: object) -> dict[str, Any]:
+    """What is to be added to the integer `name`. Raises TypeError for what is none."""
+    if not _is_integer(amount):
+        raise TypeError(f"attribute {name!r} holds a {type(amount).__name__}, to which nothing can be added")
+    return encode_number(amount)
+
+
+def _octets(content: bytes | str) -> bytes:
+    """A binary as boto3 gives it; or in base64, as the event of a stream holds it."""
+    return base64.b64decode(content) if isinstance(content, str) else bytes(content)
+
+
+def _is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _checked(name: str, value: Value) -> Value:
+    """The value of an attribute. Raises TypeError for what a table cannot keep."""
     match value:
-        case None:
-            return {"NULL": True}
-        case bool():
-            return {"BOOL": value}
-        case str():
-            return {"S": value}
-        case int():
-            return encode_number(value)
+        case None | bool() | str() | int():
+            return value
         case Mapping():
-            return {"M": {key: encode_value(name, inner) for key, inner in value.items()}}
+            return {key: _checked(name, inner) for key, inner in value.items()}
         case list() | tuple():
-            return {"L": [encode_value(name, inner) for inner in value]}
+            return [_checked(name, inner) for inner in value]
     raise TypeError(f"attribute {name!r} holds a {type(value).__name__}, which a table cannot keep")
-
-
-def _decode(value: Mapping[str, Any]) -> Value:
-    ((kind, content),) = value.items()
-    match kind:
-        case "NULL":
-            return None
-        case "N":
-            return int(content)
-        case "M":
-            return {key: _decode(inner) for key, inner in content.items()}
-        case "L":
-            return [_decode(inner) for inner in content]
-    scalar: str | bool = content
-    return scalar

@@ -17,15 +17,15 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as EndpointError
 
 from certwright.aws.dynamo_item import (
-    ATTRIBUTE_PREFIX,
     SHARDS,
     Image,
+    attribute,
     decode_item,
+    encode_amount,
     encode_due,
     encode_item,
     encode_key,
     encode_number,
-    encode_value,
     shard_of,
 )
 from certwright.errors import Unavailable
@@ -33,6 +33,11 @@ from certwright.table import Add, Delete, Due, ExpectationFailed, Item, Key, Ope
 
 MAX_KEYS = 100
 """The most keys one BatchGetItem takes."""
+
+MAX_BATCH = 25
+"""The most operations one BatchWriteItem takes."""
+
+_MARK_OCTETS = 8
 
 ATTEMPTS = 10
 FIRST_PAUSE_SECONDS = 0.025
@@ -104,12 +109,43 @@ class DynamoTable:
         return [Due(entry["pk"]["S"], entry["sk"]["S"], int(entry["due"]["N"])) for entry in entries]
 
     def write(self, operations: Sequence[Operation]) -> None:
+        """A transaction, puts that are apart from it before, deletions that are apart after it.
+
+        What is in a transaction costs twice as much; so what need not be is in none.
+        """
         check_transaction(operations)
-        if operations:
-            with _outages():
-                self._write(operations, self._clock())
+        apart = [o for o in operations if isinstance(o, Put | Delete) and o.apart]
+        together = [o for o in operations if o not in apart]
+        now = self._clock()
+        with _outages():
+            self._write_apart([o for o in apart if isinstance(o, Put)], now)
+            if together:
+                self._write(together, now)
+            self._write_apart([o for o in apart if isinstance(o, Delete)], now)
+
+    def _write_apart(self, operations: Sequence[Operation], now: int) -> None:
+        for start in range(0, len(operations), MAX_BATCH):
+            batch = operations[start : start + MAX_BATCH]
+            if len(batch) == 1:
+                self._write(batch, now)
+            else:
+                self._write_batch([_in_batch(self._request(o, now, expired=False)) for o in batch])
+
+    def _write_batch(self, requests: list[dict[str, Any]]) -> None:
+        pending = {self._name: requests}
+        for _ in self._attempts():
+            try:
+                pending = self._client.batch_write_item(RequestItems=pending).get("UnprocessedItems")
+            except ClientError as error:
+                if _code(error) not in _TRY_AGAIN:
+                    raise
+            if not pending:
+                return
 
     def _write(self, operations: Sequence[Operation], now: int) -> None:
+        if isinstance(operations[0], Put) and len(operations) == 1:
+            self._put(operations[0], now)
+            return
         expired: set[Key] = set()
         token = uuid.uuid4()
         for _ in self._attempts():
@@ -123,18 +159,34 @@ class DynamoTable:
                 elif _code(error) not in _TRY_AGAIN:
                     raise
 
-    def _send(self, requests: list[dict[str, Any]], token: str) -> None:
-        """A lone request that expects nothing may be repeated as it is, and costs half of what a transaction does.
+    def _put(self, put: Put, now: int) -> None:
+        """A lone put, which costs half of what it does in a transaction. One that expects something is marked: should
+        an answer be lost, and its repetition be refused because of the first one, the item that is there tells."""
+        request, mark = self._request(put, now, expired=False)["Put"], {"B": uuid.uuid4().bytes[:_MARK_OCTETS]}
+        if not put.unconditional:
+            request["Item"]["by"] = mark
+        repeated = False
+        for _ in self._attempts():
+            try:
+                self._client.put_item(**request)
+                return
+            except ClientError as error:
+                if _code(error) == "ConditionalCheckFailedException":
+                    repeated = repeated or error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
+                    if repeated and any(image.get("by") == mark for image in self._images([put.key])):
+                        return
+                    raise ExpectationFailed(put.key) from error
+                if _code(error) not in _TRY_AGAIN:
+                    raise
+            repeated = True
 
-        One that expects something may not: its repetition after a lost answer would fail because of itself.
-        """
+    def _send(self, requests: list[dict[str, Any]], token: str) -> None:
+        """A lone deletion that expects nothing may be repeated as it is."""
         ((verb, request),) = requests[0].items()
-        if len(requests) > 1 or "ConditionExpression" in request:
-            self._client.transact_write_items(TransactItems=requests, ClientRequestToken=token)
-        elif verb == "Put":
-            self._client.put_item(**request)
-        else:
+        if verb == "Delete" and len(requests) == 1 and "ConditionExpression" not in request:
             self._client.delete_item(**request)
+        else:
+            self._client.transact_write_items(TransactItems=requests, ClientRequestToken=token)
 
     def _request(self, operation: Operation, now: int, *, expired: bool) -> dict[str, Any]:
         """One entry of TransactItems; `expired` says that an Add will find an expired item, and is to replace it."""
@@ -231,6 +283,12 @@ def _outages() -> Iterator[None]:
         raise
 
 
+def _in_batch(request: dict[str, Any]) -> dict[str, Any]:
+    """An entry of TransactItems as one of BatchWriteItem, which names the table once for all."""
+    ((verb, content),) = request.items()
+    return {f"{verb}Request": {name: part for name, part in content.items() if name != "TableName"}}
+
+
 def _code(error: ClientError) -> str:
     return str(error.response["Error"]["Code"])
 
@@ -262,8 +320,8 @@ def _expect(version: int, now: int) -> dict[str, Any]:
 
 
 def _addition(amounts: Mapping[str, int], now: int) -> dict[str, Any]:
-    names = {f"#n{i}": ATTRIBUTE_PREFIX + name for i, name in enumerate(amounts)}
-    values = {f":n{i}": encode_value(name, amount) for i, (name, amount) in enumerate(amounts.items())}
+    names = {f"#n{i}": attribute(name) for i, name in enumerate(amounts)}
+    values = {f":n{i}": encode_amount(name, amount) for i, (name, amount) in enumerate(amounts.items())}
     additions = ", ".join(f"#n{i} :n{i}" for i in range(len(amounts)))
     return {
         "UpdateExpression": "SET v = if_not_exists(v, :first)" + (f" ADD {additions}" if amounts else ""),

@@ -5,19 +5,22 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from certwright.api.context import Api, EventSource
 from certwright.aws.changes import SHOWN, Batch, Fact
 from certwright.aws.connections import Connections, Subscription, Topic
-from certwright.aws.delivery import Delivery, Lane
 from certwright.aws.gateway import Gateway
+from certwright.aws.replay import Lane
 from certwright.aws.told import Marks, Told
 from certwright.errors import Unavailable
 from certwright.items import Entity
 from certwright.store import Notice, Store
+
+if TYPE_CHECKING:
+    from certwright.api.context import Api, EventSource
+    from certwright.aws.delivery import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ class FanOut:
 
     def __init__(
         self,
-        api: Callable[[EventSource], Api],
+        api: "Callable[[EventSource], Api]",
         store: Store,
         connections: Connections,
         gateway: Gateway,
@@ -59,6 +62,11 @@ class FanOut:
         except Unavailable as error:
             logger.warning("who is to be told of %d events cannot be read now: %s", len(batch.facts), error)
             return {fact.record.id for fact in batch.facts}
+        return await self._tell_lanes(lanes, threads, until) if lanes else set()
+
+    async def _tell_lanes(self, lanes: Sequence[Lane], threads: anyio.CapacityLimiter, until: float) -> set[str]:
+        from certwright.aws.delivery import Delivery  # All of GraphQL comes with it.
+
         async with Marks(self._told, threads) as marks:
             delivery = Delivery(
                 self._api, self._connections, self._gateway, marks, threads, lambda: self._monotonic() < until
@@ -108,6 +116,6 @@ def _notice(fact: Fact, entity: Entity | None) -> Notice:
     return Notice(fact.record, entity, final=getattr(entity, "covered", fact.record.sequence) == fact.record.sequence)
 
 
-async def _in_turn(slots: anyio.Semaphore, delivery: Delivery, lane: Lane) -> None:
+async def _in_turn(slots: anyio.Semaphore, delivery: "Delivery", lane: Lane) -> None:
     async with slots:
         await delivery.deliver(lane)

@@ -6,6 +6,8 @@ from mangum import Mangum
 from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 
 from certwright.api.application import application
+from certwright.api.console import Console
+from certwright.api.discovery import Discovery
 from certwright.api.view import MEDIA_TYPE
 from certwright.aws.app import App, Function, Handler
 from certwright.store import Notice
@@ -26,6 +28,7 @@ def serve(app: App) -> Handler:
         app.api(Silence()),
         look=app.store.tenants,
         response=app.store.response,
+        console=Console(socket_url=app.settings.socket_url, provider=Discovery(app.settings, app.clock)),
         origins=app.settings.allowed_origins,
     )
     return Mangum(site, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, MEDIA_TYPE])

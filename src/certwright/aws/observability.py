@@ -1,5 +1,6 @@
 """What the functions tell of themselves: log lines as JSON, and metrics among them (the embedded metric format)."""
 
+import functools
 import logging
 import sys
 from collections import Counter
@@ -21,11 +22,9 @@ class Log:
     """
 
     def __init__(self, service: str, level: str) -> None:
-        from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
-
-        self._formatter = LambdaPowertoolsFormatter(service=service, use_rfc3339=True, utc=True)
+        self._lines = _Lines(service)
         handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(self._formatter)
+        handler.setFormatter(self._lines)
         root = logging.getLogger()
         root.handlers = [handler]
         root.setLevel(level.upper())
@@ -33,7 +32,27 @@ class Log:
             logging.getLogger(name).setLevel(logging.WARNING)
 
     def begin(self, request_id: str) -> None:
-        self._formatter.append_keys(function_request_id=request_id)
+        self._lines.request_id = request_id
+
+
+class _Lines(logging.Formatter):
+    """Powertools are imported for the first line: when all goes well, most functions write none."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+        self.request_id = ""
+
+    @functools.cached_property
+    def _json(self) -> logging.Formatter:
+        from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+
+        return LambdaPowertoolsFormatter(service=self._service, use_rfc3339=True, utc=True)
+
+    def format(self, record: logging.LogRecord) -> str:
+        if self.request_id:
+            record.function_request_id = self.request_id
+        return self._json.format(record)
 
 
 def put_metrics(service: str, counts: Mapping[str, float]) -> None:

@@ -6,10 +6,14 @@ so that permissions are checked again.
 """
 
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from certwright.api.context import Notices
-from certwright.aws.connections import Topic
+from certwright.aws.connections import Subscription, Topic
 from certwright.store import Notice
+
+if TYPE_CHECKING:
+    from certwright.api.context import Notices
 
 
 class Recorder:
@@ -18,7 +22,7 @@ class Recorder:
     def __init__(self) -> None:
         self.topics: list[Topic] = []
 
-    def listen(self, tenant: str, subject_id: str | None) -> Notices:
+    def listen(self, tenant: str, subject_id: str | None) -> "Notices":
         self.topics.append((tenant, subject_id))
         return _nothing()
 
@@ -41,7 +45,7 @@ class Replay:
         self.heard = 0
         self.is_over = False
 
-    def listen(self, tenant: str, subject_id: str | None) -> Notices:  # noqa: ARG002  The notices are its topic's.
+    def listen(self, tenant: str, subject_id: str | None) -> "Notices":  # noqa: ARG002  The notices are its topic's.
         return self
 
     def __aiter__(self) -> "Replay":
@@ -56,3 +60,12 @@ class Replay:
 
     async def aclose(self) -> None:
         """Nothing is kept open."""
+
+
+@dataclass
+class Lane:
+    """A subscription and what it is to be told of, in order; of that, `told` is how much it was told of."""
+
+    subscription: Subscription
+    notices: list[Notice] = field(default_factory=list)
+    told: int = 0

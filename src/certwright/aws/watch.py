@@ -10,31 +10,22 @@ from typing import Any
 
 from certwright.aws.app import App, Function, Handler
 from certwright.aws.observability import put_metrics
-from certwright.model import Certificate
+from certwright.model import Certificate, CertificateStatus
+from certwright.renewal import Span
 from certwright.store import Store
 
 logger = logging.getLogger(__name__)
-
-LAST_PART = 4
-"""A certificate is close to its end in the last quarter of its life; by then, it should have been renewed long ago."""
 
 _PAGE = 100
 _MOST_NAMED = 100
 
 
 def closing(certificates: Iterable[Certificate], now: datetime) -> Iterator[Certificate]:
-    """Those in the last part of their life, of which no other certificate with the same names lasts longer.
-
-    What is revoked needs no successor, and what has ended already is past watching.
-    """
-    last: dict[frozenset[str], Certificate] = {}
+    """Those that are in use and past the first moment of which `CertificateExpiring` tells: they should have been
+    renewed long ago. What has ended already is past watching."""
     for certificate in certificates:
-        names = frozenset(certificate.names)
-        if names not in last or last[names].not_after < certificate.not_after:
-            last[names] = certificate
-    for certificate in last.values():
-        last_part = (certificate.not_after - certificate.not_before) / LAST_PART
-        if certificate.revoked_at is None and certificate.not_after - last_part < now < certificate.not_after:
+        first_warning = Span.of(certificate).warnings()[0]
+        if certificate.status(now) is CertificateStatus.VALID and first_warning < now:
             yield certificate
 
 

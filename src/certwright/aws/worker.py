@@ -15,6 +15,7 @@ from certwright.aws import hints
 from certwright.aws.app import App, Function, Handler
 from certwright.model import Order, OrderStatus
 from certwright.pace import Watch
+from certwright.presentations import is_asked
 from certwright.steps import Job, Steps, Work
 from certwright.store import Store
 from certwright.table import Due, Key
@@ -23,7 +24,7 @@ from certwright.validation import unsent
 logger = logging.getLogger(__name__)
 
 SWEEP_PAGE = 200
-SWEEP_LIMIT = 2000
+SWEEP_LIMIT = 5000
 """The most messages that a sweep lets wait in the queue: what is due beyond them is found by the next one."""
 
 RESERVE = timedelta(seconds=40)
@@ -74,6 +75,8 @@ def _watch(job: Job) -> Watch | None:
     """What a CA is at work on, it has been since the last change: whoever looks again goes on at the pace of then."""
     if not isinstance(job, Order) or job.status not in _AT_THE_CA or unsent(job):
         return None
+    if job.status is OrderStatus.PENDING and not any(map(is_asked, job.authorizations)):
+        return None  # It is a user's turn, or a provider's.
     return Watch(since=job.updated_at, told=job.updated_at)
 
 

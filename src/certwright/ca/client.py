@@ -177,6 +177,9 @@ class Client:
         answer = self._post(self._ca.directory().new_order, payload)
         return read_order(answer, answer.location)
 
+    def offers(self, profile: str) -> bool:
+        return profile in self._ca.directory().profiles
+
     def fetch_order(self, url: str) -> OrderResource:
         return read_order(self._post(url), url)
 

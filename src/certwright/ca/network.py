@@ -48,7 +48,7 @@ CHUNK = 64 * 1024
 MAX_NONCES = 128
 """Nonces kept for reuse: about as many as requests are under way at once. The oldest go first: CAs forget them."""
 MAX_CONNECTIONS = 128
-MAX_NONCE_RETRIES = 5
+MAX_NONCE_RETRIES = 10
 JSON = "application/json"
 
 _PLAIN_URL = re.compile(r"https://[A-Za-z0-9._:\[\]-]+/[A-Za-z0-9/._~=&?-]*")
@@ -240,7 +240,7 @@ class Network(ClientNetwork):
         try:
             response = self._exchange(self._prepared(method, self._pinned(url), *args, **kwargs))
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise CaUnavailable(f"{url} gave no answer: {_reason(error)}") from error
+            raise CaUnavailable(f"{url} gave no answer: {_reason(error)}", unheard=_is_unheard(error)) from error
         finally:
             _deadline.reset(ending)
         if not 200 <= response.status_code < 300:
@@ -303,6 +303,9 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
+_UNCONNECTED = (ssl.SSLCertVerificationError, socket.gaierror, ConnectionRefusedError, _NotPublic)
+
+
 def _reason(error: BaseException) -> str:
     """What a failure of the connection comes down to, in plain words."""
     causes = list(_causes(error))
@@ -313,6 +316,11 @@ def _reason(error: BaseException) -> str:
         if cause is not None:
             return words
     return "the connection broke"
+
+
+def _is_unheard(error: BaseException) -> bool:
+    """Whether no connection was made at all."""
+    return any(isinstance(cause, (*_UNCONNECTED, NewConnectionError)) for cause in _causes(error))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

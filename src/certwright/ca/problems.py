@@ -75,13 +75,23 @@ class CaProblem(CaError):
         return self.problem.type.removeprefix(ACME_ERROR)
 
     @property
+    def is_pause(self) -> bool:
+        """Whether the CA wants nothing more of the account until a person has followed `problem.link`."""
+        return self.code == "rateLimited" and "unpause" in (self.problem.link or "")
+
+    @property
     def is_transient(self) -> bool:
+        if self.is_pause:
+            return False
         failed = self.status >= 500 and self.status != 501  # What is not implemented will not be in a minute either.
         return failed or self.status == 429 or self.code in TRANSIENT_CODES
 
 
 class CaUnavailable(CaError):
-    """No usable answer came; `detail` says in plain words what happened, and at which host."""
+    """No usable answer came; `detail` says in plain words what happened, and at which host.
+
+    `unheard`: the CA cannot have got the request. Otherwise it may have done what it was asked for.
+    """
 
     def __init__(
         self,
@@ -90,11 +100,13 @@ class CaUnavailable(CaError):
         type: str = UNAVAILABLE,
         status: int | None = None,
         retry_after: datetime | None = None,
+        unheard: bool = False,
     ) -> None:
         document: dict[str, Any] = {"type": type, "detail": detail}
         if status is not None:
             document["status"] = status
         super().__init__(Problem(document), retry_after=retry_after)
+        self.unheard = unheard
 
     @property
     def is_transient(self) -> bool:

@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 
+_DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+
 Identifier = tuple[str, str]
 """(type, value), such as ("dns", "example.com")"""
 
@@ -68,7 +70,7 @@ class OrderResource:
 
 @dataclass(frozen=True)
 class ChallengeResource:
-    """RFC 8555 §8. `token` is None for types that have none."""
+    """RFC 8555 §8. `token` is None for types that have none; `issuers` is dns-persist-01's issuer-domain-names."""
 
     type: str
     url: str
@@ -76,6 +78,7 @@ class ChallengeResource:
     token: str | None = None
     error: Problem | None = None
     validated: datetime | None = None
+    issuers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,7 @@ def read_challenge(document: Mapping[str, Any]) -> ChallengeResource | None:
         token=token if token and BASE64URL.fullmatch(token) else None,
         error=_problem(document),
         validated=_time(document, "validated"),
+        issuers=tuple(name for name in _texts(document, "issuer-domain-names") if _DOMAIN.fullmatch(name)),
     )
 
 

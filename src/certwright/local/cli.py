@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from certwright.audit import Verdict, verify, verify_archive
@@ -55,15 +56,36 @@ def _parser() -> argparse.ArgumentParser:
     revoke.add_argument("--tenant", default=DEFAULT_TENANT)
     revoke.set_defaults(run=_revoke_token)
 
-    audit = commands.add_parser("audit", help="the audit trail").add_subparsers(required=True, metavar="ACTION")
-    verify = audit.add_parser("verify", parents=[common], help="prove that the trail is whole")
-    verify.add_argument("archive", nargs="?", help="s3://BUCKET/PREFIX: the archive there instead of the store")
-    verify.set_defaults(run=_verify)
+    _add_audit(
+        commands.add_parser("audit", help="the audit trail").add_subparsers(required=True, metavar="ACTION"), common
+    )
 
     export = commands.add_parser("export-schema", parents=[common], help="write the GraphQL schema")
     export.add_argument("--output", type=Path, default=Path("schema.graphql"))
     export.set_defaults(run=_export_schema)
     return parser
+
+
+def _add_audit(audit: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+    verify = audit.add_parser("verify", parents=[common], help="prove that the trail is whole")
+    verify.add_argument("archive", nargs="?", help="s3://BUCKET/PREFIX: the archive there instead of the store")
+    verify.set_defaults(run=_verify)
+    reship = audit.add_parser("reship", parents=[common], help="on AWS: ship events of the store to the archive again")
+    reship.add_argument("--since", type=_time, required=True, help="such as 2026-11-23T18:00; UTC, or with its offset")
+    reship.add_argument("--until", type=_time, help="up to now, if left out")
+    reship.add_argument("--subject", help="id of an object: the events about that one only")
+    reship.add_argument("--tenant", default=DEFAULT_TENANT)
+    reship.add_argument("--log-group", required=True, help="the stack's AuditLogName")
+    reship.add_argument("--delivery-stream", required=True, help="the stack's AuditStreamName")
+    reship.set_defaults(run=_reship)
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; give one such as 2026-11-23T18:00") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _port(text: str) -> int:
@@ -124,6 +146,21 @@ def _verdict(settings: Settings, archive: str | None) -> Verdict:
     if not store.tenants():
         raise NotFound(f"{settings.store} holds nothing yet, so there is nothing to verify; is it the right one?")
     return verify(store)
+
+
+def _reship(settings: Settings, options: argparse.Namespace) -> int:
+    from certwright.aws.audit_archive import Archive
+    from certwright.aws.connect import Clients
+    from certwright.aws.reship import reship
+
+    clients, store = Clients(), open_store(open_table(settings, utc_now), utc_now)
+    archive = Archive(clients("logs"), clients("firehose"), options.log_group, options.delivery_stream)
+    until = options.until or utc_now()
+    shipped = reship(
+        store, archive.ship, tenant=options.tenant, since=options.since, until=until, subject_id=options.subject
+    )
+    print(f"{shipped} events were shipped")
+    return 0
 
 
 def _export_schema(_: Settings, options: argparse.Namespace) -> int:

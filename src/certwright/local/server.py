@@ -4,23 +4,23 @@ import errno
 import gc
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 import uvicorn
 
+from certwright.advising import Adviser
 from certwright.auth import DEFAULT_TENANT
 from certwright.ca.presets import Preset
 from certwright.config import Settings
 from certwright.errors import Unavailable
 from certwright.events import AccountForgotten
-from certwright.local.app import App, utc_now
+from certwright.local.app import App, make_adviser, utc_now
 from certwright.local.sockets import allow_many_sockets, socket_protocol
-from certwright.local.test_ca import TestCa, TestCaFailed
-from certwright.model import AccountStatus, Role
-from certwright.steps import system
+from certwright.local.test_ca import HOST, TestCa, TestCaFailed
+from certwright.model import AccountStatus, Role, system
 from certwright.store import Store
 
 MAX_MESSAGE = 128 * 1024
@@ -72,11 +72,19 @@ def _serve(settings: Settings, listener: socket.socket, *, with_test_ca: bool) -
         return _run(App(settings), settings, listener, _no_test_ca(str(failure)))
     try:
         preset = Preset(TestCa.name, test_ca.directory_url, staging=True)
-        app = App(replace(settings, ca_bundle=_bundle(settings, test_ca)), test_ca=preset)
+        trusting = replace(settings, ca_bundle=_bundle(settings, test_ca))
+        app = App(trusting, test_ca=preset, adviser=_adviser(settings, test_ca, listener.getsockname()[1]))
         register_anew(app.store, preset.url)
         return _run(app, settings, listener, _about_test_ca(test_ca))
     finally:
         test_ca.stop()
+
+
+def _adviser(settings: Settings, test_ca: TestCa, port: int) -> Callable[[str], Adviser]:
+    """Names that are ordered at the test CA are looked up where it does, and their files looked for where it does."""
+    usual = make_adviser(settings.dns_servers, networks=settings.provider_networks)
+    beside = make_adviser([f"{HOST}:{test_ca.ports.dns}"], networks=["127.0.0.0/8"], http_port=port)
+    return lambda server: beside() if server == test_ca.directory_url else usual()
 
 
 def server_config(app: App, host: str, port: int, *, trusted_proxies: Sequence[str] = ("127.0.0.1",)) -> uvicorn.Config:
@@ -130,6 +138,7 @@ def _print_welcome(url: str, about_ca: str, token: str | None, data_dir: Path) -
     lines = [
         "",
         f"Certwright is at {url}",
+        f"  Console        {url}/acme   (in a browser; sign in with a token)",
         f"  GraphQL        {url}/graphql   (POST; WebSocket graphql-transport-ws; an IDE in a browser)",
         about_ca,
     ]

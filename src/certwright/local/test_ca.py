@@ -63,7 +63,11 @@ class Ports:
 
 @dataclass(frozen=True)
 class PebbleOptions:
-    """Pebble's ways. `nonce_reject` and `authz_reuse` are percentages; `eab_keys` is key id → HMAC key (base64url)."""
+    """Pebble's ways. `nonce_reject` and `authz_reuse` are percentages; `eab_keys` is key id → HMAC key (base64url).
+
+    `certificate_seconds` is how long its certificates last, None: five years. `dns_server` (ADDRESS:PORT) is whom it
+    asks instead of pebble-challtestsrv.
+    """
 
     strict: bool = False
     sleep: bool = False
@@ -72,6 +76,8 @@ class PebbleOptions:
     alternate_roots: int = 0
     chain_length: int = 1
     eab_keys: Mapping[str, str] = field(default_factory=dict)
+    certificate_seconds: int | None = None
+    dns_server: str | None = None
 
     def environment(self) -> dict[str, str]:
         return {
@@ -176,10 +182,13 @@ class TestCa:
             "externalAccountBindingRequired": bool(self._options.eab_keys),
             "externalAccountMACKeys": dict(self._options.eab_keys),
         }
+        if self._options.certificate_seconds is not None:
+            config["certificateValidityPeriod"] = self._options.certificate_seconds
         path = self._directory / "pebble.json"
         path.write_text(json.dumps({"pebble": config}))
         strict = ["-strict"] if self._options.strict else []
-        return ["pebble", "-config", str(path), "-dnsserver", f"{HOST}:{self.ports.dns}", *strict]
+        dns_server = self._options.dns_server or f"{HOST}:{self.ports.dns}"
+        return ["pebble", "-config", str(path), "-dnsserver", dns_server, *strict]
 
     def _await_answer(self) -> None:
         until = time.monotonic() + START_SECONDS
