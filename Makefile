@@ -12,10 +12,11 @@ DEPLOY_MODULES := node_modules/.complete
 CONSOLE := src/certwright/console
 CONSOLE_MODULES := $(CONSOLE)/node_modules/.complete
 CONSOLE_BUILT := $(CONSOLE)/dist/.complete
+IDE_BUILT := $(CONSOLE)/dist/.ide
 CONSOLE_SOURCES := schema.graphql $(shell find $(CONSOLE) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' \
 	-not -path '*/gql/*')
 
-.PHONY: help run test e2e check format bench schema package console lock
+.PHONY: help run test e2e check format bench schema package console screenshots lock
 .DEFAULT_GOAL := help
 
 help:
@@ -25,15 +26,18 @@ help:
 	@echo "make check    formatting, lint and types only;  make format  puts the formatting right"
 	@echo "make bench    measure, and print a table (ARGS goes to the bench)"
 	@echo "make console  build the web console (make run does);  make schema  write schema.graphql"
+	@echo "make screenshots  take the pictures of docs/console.md anew"
 	@echo "make lock     write requirements*.txt anew (needs uv)"
 
+# The IDE takes longer to build than all else, and few need it at once: it is there when it is done.
 run: $(RUNNABLE) $(CONSOLE_BUILT)
-	@exec $(BIN)/certwright serve --test-ca $(ARGS)
+	@nice $(MAKE) --silent $(IDE_BUILT) >/dev/null 2>&1 & \
+	exec $(BIN)/certwright serve --test-ca $(ARGS)
 
-test: check $(NODE_MODULES) $(DEPLOY_MODULES) $(CONSOLE_BUILT)
+test: check $(NODE_MODULES) $(DEPLOY_MODULES) $(CONSOLE_BUILT) $(IDE_BUILT)
 	$(BIN)/python -m pytest $(ARGS)
 
-e2e: $(TESTABLE) $(DEPLOY_MODULES) $(CONSOLE_BUILT)
+e2e: $(TESTABLE) $(DEPLOY_MODULES) $(CONSOLE_BUILT) $(IDE_BUILT)
 	$(BIN)/python -m pytest tests/test_stack.py tests/test_e2e_ministack.py $(ARGS)
 
 check: $(TESTABLE)
@@ -52,16 +56,23 @@ schema: $(TESTABLE)
 	$(BIN)/certwright export-schema
 
 # In build/lambda, for both architectures (ARGS='--architecture arm64' for one); no account is needed.
-package: $(PACKAGEABLE) $(CONSOLE_BUILT)
+package: $(PACKAGEABLE) $(CONSOLE_BUILT) $(IDE_BUILT)
 	$(BIN)/python tools/package.py $(ARGS)
 
 # The web console; without Node all else goes on, and /acme says what to install.
-console: $(CONSOLE_BUILT)
+console: $(CONSOLE_BUILT) $(IDE_BUILT)
+
+$(CONSOLE_BUILT): BUILD := build
+$(IDE_BUILT): BUILD := ide
+screenshots: $(TESTABLE) $(NODE_MODULES) $(CONSOLE_BUILT)
+	$(BIN)/python -m tests.screenshots docs/screenshots $(ARGS)
 
 $(CONSOLE_BUILT): $(CONSOLE_SOURCES) $(CONSOLE_MODULES)
+$(IDE_BUILT): $(CONSOLE_BUILT)
+$(CONSOLE_BUILT) $(IDE_BUILT):
 	@if ! [ -e $(CONSOLE_MODULES) ]; then \
 		echo "The web console is not built: /acme says what it needs"; \
-	elif (cd $(CONSOLE) && npm run --silent build); then \
+	elif (cd $(CONSOLE) && npm run --silent $(BUILD)); then \
 		touch $@; \
 	else \
 		echo "The web console could not be built; all else goes on"; \

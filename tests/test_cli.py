@@ -203,6 +203,21 @@ class TestServe:
             answer = query(server.url, server.token, "{ acmeServers { name staging } }").json()
             assert answer["data"]["acmeServers"][0] == {"name": "Local test CA (Pebble)", "staging": True}
 
+    @pytest.mark.usefixtures("pebble")
+    def test_short_lived_certificate_is_seen_renewing_by_itself(self, tmp_path: Path) -> None:
+        with serving(tmp_path, "--test-ca", "--test-ca-life", "16") as server:
+            ca = query(server.url, server.token, "{ acmeServers { url } }").json()["data"]["acmeServers"][0]["url"]
+            given = f'email: "a@example.com", acmeServer: "{ca}", termsOfServiceAgreed: true'
+            made = query(server.url, server.token, f"mutation {{ createAccount(input: {{{given}}}) {{ id }} }}").json()
+            given = f'accountId: "{made["data"]["createAccount"]["id"]}", domains: "short.example"'
+            query(server.url, server.token, f"mutation {{ createOrder(input: {{{given}}}) {{ id }} }}")
+            asked = "{ certificates { edges { node { status replaces { id } } } } }"
+            await_true(lambda: "REPLACED" in query(server.url, server.token, asked).text)
+
+    def test_life_that_cannot_be_renewed_is_refused(self, tmp_path: Path) -> None:
+        done = certwright(tmp_path, "serve", "--test-ca", "--test-ca-life", "5")
+        assert (done.returncode, "give 15 seconds or more" in done.stderr) == (2, True)
+
     def test_without_pebble_it_says_so_and_goes_on(self, tmp_path: Path) -> None:
         with serving(tmp_path, "--test-ca", env=environment(PATH=str(tmp_path))) as server:
             assert "Local test CA  none: Pebble is not installed (Debian: apt-get install pebble)" in server.welcome

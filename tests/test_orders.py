@@ -201,3 +201,14 @@ def test_two_calls_at_once_with_one_idempotency_key_make_one_order(stub_house: H
     assert len(made) == 6
     assert len(set(made)) == 1
     assert _pages(stub_house, 10) == made[:1]
+
+
+@pytest.mark.parametrize(("given_up", "status"), [(False, "pending"), (True, "deactivated")])
+def test_cancelling_gives_up_authorizations_where_wished(house: House, given_up: bool, status: str) -> None:
+    order = house.create_order(house.create_account()["id"], "given-up.example")
+    house.await_order(order["id"], "PENDING")
+    query = "mutation($o: ID!, $d: Boolean!) { cancelOrder(id: $o, deactivateAuthorizations: $d) { status } }"
+    assert house.graphql(query, o=order["id"], d=given_up)["cancelOrder"]["status"] == "INVALID"
+    stored = house.app.store.order("default", order["id"])
+    client = house.app.authorities.client(house.app.store.account("default", stored.account_id))
+    assert client.fetch_authorization(stored.authorizations[0].url).status == status

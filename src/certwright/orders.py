@@ -149,8 +149,12 @@ class Orders:
                 raise InvalidInput(wrong, field="csr")
         return parsed.pem
 
-    def cancel(self, actor: Actor, id: str) -> Order:
-        """End an order that is not ended yet. Raises Conflict for one that is."""
+    def cancel(self, actor: Actor, id: str, *, deactivate_authorizations: bool = False) -> Order:
+        """End an order that is not ended yet. Raises Conflict for one that is.
+
+        With `deactivate_authorizations` its pending authorizations are given up at the CA first (RFC 8555 §7.5.2):
+        another order that waits for one of them fails too, as some CAs share them.
+        """
         from certwright.bookkeeping import Bookkeeping
 
         with self._desk.audit.attempt(actor, "cancelOrder", Role.OPERATOR, id):
@@ -158,6 +162,8 @@ class Orders:
                 order = self._desk.store.order(actor.tenant, id)
                 if order.status.is_final:
                     raise Conflict(f"order {id!r} is {order.status} already; only an open order can be cancelled")
+                if deactivate_authorizations:
+                    self._deactivate_authorizations(order)
                 problem = Problem({"type": "urn:certwright:cancelled", "detail": f"cancelled by {actor.name}"})
                 ended = replace(
                     order,
@@ -178,6 +184,19 @@ class Orders:
                     self._desk.wake(cast(Order, stored))
                 return cast(Order, stored)
             raise Conflict(f"order {id!r} keeps changing; try again")
+
+    def _deactivate_authorizations(self, order: Order) -> None:
+        """Raises ca.problems.CaError; what is decided at the CA meanwhile is left as it is."""
+        from certwright.ca.problems import CaProblem
+
+        client = self._desk.authorities.client(self._desk.store.account(order.tenant, order.account_id))
+        for authorization in order.authorizations:
+            if authorization.status is AuthorizationStatus.PENDING:
+                try:
+                    client.deactivate_authorization(authorization.url)
+                except CaProblem as error:
+                    if error.is_transient or client.fetch_authorization(authorization.url).status == "pending":
+                        raise
 
     def _clean_up_at(self, order: Order) -> datetime | None:
         """When an order that ends now is due for the clean-up of what was presented for it.

@@ -9,13 +9,14 @@ nothing is left behind by an order that ends, or by a process that dies. Every s
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from certwright import presentations as of
 from certwright.challenges.http01 import HTTP01
-from certwright.challenges.preparation import prepare
+from certwright.challenges.preparation import DnsRecord, prepare
 from certwright.challenges.solver import SolverFailed
 from certwright.events import (
     ChallengeCleanedUp,
@@ -37,7 +38,7 @@ from certwright.model import (
 )
 from certwright.outcome import Step, backoff, fail, hindered
 from certwright.presentations import is_active, is_asked, is_at, is_over, time_of
-from certwright.solvers import Dns, Solvers, challenge_record
+from certwright.solvers import MANUAL, Dns, Solvers, challenge_record
 
 logger = logging.getLogger(__name__)
 
@@ -208,9 +209,12 @@ class Solving:
         order, now = step.order, self._clock()
         providers = self._solvers.of_order(order)
         planned, at_once = list[Presentation](), dict[str, str]()
-        for authorization in waiting if providers else ():
+        for authorization in waiting:
+            if lasting := self._lasting(order, authorization, account):
+                at_once[lasting.id] = lasting.type
+                continue
             try:
-                found = self._choose(authorization, providers)
+                found = self._choose(authorization, providers) if providers else None
             except SolverFailed as error:
                 delayed = hindered(order, error, now + _ASK_AGAIN, now)
                 return replace(delayed, events=(*step.events, *delayed.events))
@@ -225,6 +229,23 @@ class Solving:
                 break
         with_plans = replace(order, presentations=(*order.presentations, *planned))
         return of.responded(replace(step, order=with_plans), at_once, now)
+
+    def _lasting(self, order: Order, authorization: Authorization, account: Account) -> Challenge | None:
+        """The challenge whose record, once published, proves every later order (dns-persist-01), where it is seen."""
+        if order.solver == MANUAL and order.replaces is None:
+            return None
+        for challenge in authorization.challenges:
+            if challenge.type == "dns-persist-01":
+                prepared = prepare(authorization, challenge, account.key_thumbprint, account.url)
+                if isinstance(prepared, DnsRecord) and self._is_seen(prepared):
+                    return challenge
+        return None
+
+    def _is_seen(self, record: DnsRecord) -> bool:
+        with suppress(SolverFailed):
+            servers = self._dns.look(record.name, record.value)
+            return bool(servers) and all(server.agrees for server in servers)
+        return False
 
     def _choose(self, authorization: Authorization, providers: Sequence[Provider]) -> _Choice | None:
         """Raises SolverFailed where a dns-01 provider fits, and it cannot be said where the record is to be."""

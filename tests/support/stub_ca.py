@@ -109,7 +109,8 @@ class StubCa:
         self.alternates = 0
         self.revocations: list[dict[str, Any]] = []
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._root = _certificate(self._key, self._key.public_key(), None, datetime.now(UTC), timedelta(days=3650))
+        self._name = name
+        self._root = self._signed(self._key.public_key(), None, datetime.now(UTC), timedelta(days=3650))
         self._script: dict[str, deque[Answer]] = defaultdict(deque)
         self._nonces: set[str] = set()
         self._nonces_to_reject = 0
@@ -322,8 +323,10 @@ class StubCa:
 
     def _challenge_of(self, kind: str) -> dict[str, Any]:
         path = f"/challenge/{next(self._ids)}"
-        token = secrets.token_urlsafe(24)
-        self._challenges[path] = {"type": kind, "url": self.base_url + path, "status": "pending", "token": token}
+        needed: dict[str, Any] = {"token": secrets.token_urlsafe(24)}
+        if kind == "dns-persist-01":
+            needed = {"issuer-domain-names": ["stub.example"]}
+        self._challenges[path] = {"type": kind, "url": self.base_url + path, "status": "pending", **needed}
         return self._challenges[path]
 
     def _found(self, things: dict[str, dict[str, T]], path: str) -> dict[str, T]:
@@ -377,11 +380,14 @@ class StubCa:
         csr = x509.load_der_x509_csr(b64decode(request.payload["csr"]))
         alternatives = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = self.certificate_names or alternatives.get_values_for_type(x509.DNSName)
-        leaf = _certificate(self._key, self.certificate_key or csr.public_key(), names, self.clock(), self.life)
+        leaf = self._signed(self.certificate_key or csr.public_key(), names, self.clock(), self.life)
         self._certificates[f"/certificate{path}"] = {"pem": _pem(leaf) + _pem(self._root)}
         order.update(certificate=f"{self.base_url}/certificate{path}", polls=self.processing_polls)
         order["status"] = "processing" if self.processing_polls else "valid"
         return Answer(body=self._settled(order), headers={**self.poll_headers, "Location": self.base_url + path})
+
+    def _signed(self, key: Any, names: Sequence[str] | None, now: datetime, life: timedelta) -> x509.Certificate:
+        return _certificate(self._name, self._key, key, names, now, life)
 
     def _certificate(self, request: Request) -> Answer:
         path, _, alternate = request.path.partition("/alternate/")
@@ -468,10 +474,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _certificate(
-    signing_key: ec.EllipticCurvePrivateKey, key: Any, names: Sequence[str] | None, now: datetime, life: timedelta
+    issuer: str,
+    signing_key: ec.EllipticCurvePrivateKey,
+    key: Any,
+    names: Sequence[str] | None,
+    now: datetime,
+    life: timedelta,
 ) -> x509.Certificate:
     """For `names`, or the root where there are none."""
-    root = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Stub root")])
+    root = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)])
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key())
     alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names or ()])
     builder = (

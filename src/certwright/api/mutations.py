@@ -145,9 +145,19 @@ class Mutation(ProviderMutations):
         return Challenge.of(order, authorization, challenge, account)
 
     @strawberry.mutation
-    async def cancel_order(self, info: Info, id: ID) -> Order:
+    async def cancel_order(
+        self,
+        info: Info,
+        id: ID,
+        deactivate_authorizations: Annotated[
+            bool, strawberry.argument(description="Give up what is pending at the CA too (RFC 8555 §7.5.2).")
+        ] = False,
+    ) -> Order:
         context = info.context
-        return Order.of(await context.act(context.api.service.orders.cancel, context.actor, id))
+        cancel = context.api.service.orders.cancel
+        return Order.of(
+            await context.act(cancel, context.actor, id, deactivate_authorizations=deactivate_authorizations)
+        )
 
     @strawberry.mutation(
         description="Renews now what would be renewed later by itself; an order that does so already is given as it is."

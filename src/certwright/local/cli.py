@@ -15,6 +15,9 @@ from certwright.errors import CertwrightError, NotFound
 from certwright.local.app import open_store, open_table, utc_now
 from certwright.model import Actor, Role
 
+_SHORTEST_LIFE = 15
+"""Seconds that a certificate of the test CA lasts at least: what is shorter is over before it can be renewed."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; what it refuses goes to standard error in one line, with exit code 1 (2 for wrong usage)."""
@@ -40,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=_port, default=8000)
     serve.add_argument("--test-ca", action="store_true", help="run a local test CA (Pebble) beside it")
+    serve.add_argument("--test-ca-life", type=_life, metavar="SECONDS", help="how long its certificates last")
     serve.set_defaults(run=_serve)
 
     tokens = commands.add_parser("token", help="API tokens").add_subparsers(required=True, metavar="ACTION")
@@ -94,10 +98,16 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _life(text: str) -> int:
+    if not (text.isdecimal() and int(text) >= _SHORTEST_LIFE):
+        raise argparse.ArgumentTypeError(f"{text!r} is no life; give {_SHORTEST_LIFE} seconds or more")
+    return int(text)
+
+
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
     from certwright.local.server import serve
 
-    return serve(settings, options.host, options.port, with_test_ca=options.test_ca)
+    return serve(settings, options.host, options.port, with_test_ca=options.test_ca, test_ca_life=options.test_ca_life)
 
 
 def _tokens(settings: Settings) -> Tokens:

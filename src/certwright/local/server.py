@@ -30,13 +30,16 @@ _GRACE_SECONDS = 5
 _BACKLOG = 2048
 
 
-def serve(settings: Settings, host: str, port: int, *, with_test_ca: bool) -> int:
-    """Run until SIGINT or SIGTERM, the ordinary ends, which give 0. Raises Unavailable where it cannot listen."""
+def serve(settings: Settings, host: str, port: int, *, with_test_ca: bool, test_ca_life: int | None = None) -> int:
+    """Run until SIGINT or SIGTERM, the ordinary ends, which give 0. Raises Unavailable where it cannot listen.
+
+    `test_ca_life` is how many seconds the test CA's certificates last, None: years.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     with listen(host, port) as listener:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return _serve(settings, listener, with_test_ca=with_test_ca)
+        return _serve(settings, listener, with_test_ca=with_test_ca, test_ca_life=test_ca_life)
 
 
 def _end(*_: object) -> NoReturn:
@@ -59,10 +62,11 @@ def listen(host: str, port: int) -> socket.socket:
         raise Unavailable(f"cannot listen on {host} port {port}: {reason}; --host and --port choose another") from None
 
 
-def _serve(settings: Settings, listener: socket.socket, *, with_test_ca: bool) -> int:
+def _serve(settings: Settings, listener: socket.socket, *, with_test_ca: bool, test_ca_life: int | None) -> int:
     if not with_test_ca:
         return _run(App(settings), settings, listener, _no_test_ca("not asked for (--test-ca)"))
-    test_ca = TestCa.find(settings.data_dir / "test-ca", listener.getsockname()[1], utc_now)
+    folder, port = settings.data_dir / "test-ca", listener.getsockname()[1]
+    test_ca = TestCa.find(folder, port, utc_now, certificate_seconds=test_ca_life)
     if test_ca is None:
         why = "Pebble is not installed (Debian: apt-get install pebble)"
         return _run(App(settings), settings, listener, _no_test_ca(why))
@@ -73,7 +77,7 @@ def _serve(settings: Settings, listener: socket.socket, *, with_test_ca: bool) -
     try:
         preset = Preset(TestCa.name, test_ca.directory_url, staging=True)
         trusting = replace(settings, ca_bundle=_bundle(settings, test_ca))
-        app = App(trusting, test_ca=preset, adviser=_adviser(settings, test_ca, listener.getsockname()[1]))
+        app = App(trusting, test_ca=preset, adviser=_adviser(settings, test_ca, port))
         register_anew(app.store, preset.url)
         return _run(app, settings, listener, _about_test_ca(test_ca))
     finally:

@@ -122,10 +122,13 @@ class TestCa:
         self.root_path = directory / "root.pem"
 
     @staticmethod
-    def find(directory: Path, http_port: int, clock: Callable[[], datetime]) -> "TestCa | None":
+    def find(
+        directory: Path, http_port: int, clock: Callable[[], datetime], *, certificate_seconds: int | None = None
+    ) -> "TestCa | None":
         """A test CA to start; None where Pebble is not installed."""
-        programs = ("pebble", "pebble-challtestsrv")
-        return TestCa(directory, http_port, clock) if all(map(shutil.which, programs)) else None
+        if not all(map(shutil.which, ("pebble", "pebble-challtestsrv"))):
+            return None
+        return TestCa(directory, http_port, clock, options=PebbleOptions(certificate_seconds=certificate_seconds))
 
     @property
     def ports(self) -> Ports:
