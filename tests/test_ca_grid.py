@@ -30,6 +30,14 @@ def registered(house: House, **input: Any) -> str:
     return str(account["id"])
 
 
+def await_challenges(house: House, order_id: str, count: int) -> None:
+    """As a user who looks again: a CA that refuses most requests tells of one name after the other."""
+    await_value(
+        lambda: [c for c in house.order(order_id)["challenges"] if c["type"] == "dns-01"],
+        lambda found: len(found) == count,
+    )
+
+
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "lax"])
 @pytest.mark.parametrize("authz_reuse", [0, 100])
 @pytest.mark.parametrize("nonce_reject", [0, 20, 90])
@@ -38,15 +46,15 @@ def test_certificate_is_issued_twice(tmp_path: Path, nonce_reject: int, authz_re
     options = {"nonce_reject": nonce_reject, "authz_reuse": authz_reuse, "strict": strict}
     with Pebble(tmp_path / "pebble", **options) as pebble, House(tmp_path, pebble) as house:  # type: ignore[arg-type]  # of many types
         account = registered(house)
-        names = ["a.example", "*.a.example", "b.example"]
+        names = ["a.example", "*.a.example"]
         order = house.create_order(account, *names)
-        house.await_order(order["id"], "PENDING")
+        await_challenges(house, order["id"], len(names))
         house.prove(order["id"])
         first = house.await_order(order["id"], "VALID")
         assert verified(first["certificate"]["chain"], pebble.root_pem(), tmp_path)
         second = house.create_order(account, *names)
         if not authz_reuse:
-            house.await_order(second["id"], "PENDING")
+            await_challenges(house, second["id"], len(names))
             house.prove(second["id"])
         again = house.await_order(second["id"], "VALID")["certificate"]
         assert verified(again["chain"], pebble.root_pem(), tmp_path)

@@ -48,7 +48,7 @@ CHUNK = 64 * 1024
 MAX_NONCES = 128
 """Nonces kept for reuse: about as many as requests are under way at once. The oldest go first: CAs forget them."""
 MAX_CONNECTIONS = 128
-MAX_NONCE_RETRIES = 10
+MAX_NONCE_RETRIES = 20
 JSON = "application/json"
 
 _PLAIN_URL = re.compile(r"https://[A-Za-z0-9._:\[\]-]+/[A-Za-z0-9/._~=&?-]*")
