@@ -74,8 +74,12 @@ def _renew(house: House, ca: StubCa, certificate: str) -> None:
 
 
 def _fail(house: House, ca: StubCa, account: str) -> str:
-    ca.validation, ca.validation_error = "invalid", acme_problem(
-        "dns", "DNS problem: NXDOMAIN looking up TXT for _acme-challenge.old.example.org - check that a DNS record exists"
+    ca.validation, ca.validation_error = (
+        "invalid",
+        acme_problem(
+            "dns",
+            "DNS problem: NXDOMAIN looking up TXT for _acme-challenge.old.example.org - check that a DNS record exists",
+        ),
     )
     order = house.create_order(account, "old.example.org")
     house.prove(order["id"])
@@ -113,11 +117,14 @@ def pages(ids: dict[str, str]) -> dict[str, str]:
 
 def main(directory: Path, *names: str) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, StubCa(Path(folder) / "ca", name="Example Trust R3") as ca:
-        with House(Path(folder), ca) as house:
-            ids = furnish(house, ca)
-            wanted = {name: path for name, path in pages(ids).items() if not names or name in names}
-            drive("screenshots.mjs", house, token=house.admin, pages=wanted, directory=str(directory.resolve()))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        StubCa(Path(folder) / "ca", name="Example Trust R3") as ca,
+        House(Path(folder), ca) as house,
+    ):
+        ids = furnish(house, ca)
+        wanted = {name: path for name, path in pages(ids).items() if not names or name in names}
+        drive("screenshots.mjs", house, token=house.admin, pages=wanted, directory=str(directory.resolve()))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ def test_watch_counts_over_all_tenants(capsys: pytest.CaptureFixture[str]) -> No
                 cloud.app.store.commit((None, kept), events=[], actor=system(tenant))
         assert watch.serve(cloud.app)({}, LambdaContext()) == {"found": 2}
     [metrics] = capsys.readouterr().out.splitlines()
-    assert json.loads(metrics)["CertificatesCloseToExpiry"] == [2]
+    told = json.loads(metrics)
+    assert (told["CertificatesCloseToExpiry"], told["service"]) == ([2], "watch")
 
 
 def test_events_measure_cas_and_failures() -> None:

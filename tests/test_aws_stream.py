@@ -178,6 +178,18 @@ def test_event_is_told_to_those_who_listen_to_it_and_to_nobody_else(world: World
         assert quiet(foreign)
 
 
+def test_event_reads_the_subscriptions_of_its_own_topics_alone(world: World) -> None:
+    account, elsewhere = world.account(), world.order()
+    order = world.order(account.id)
+    with world.subscribed(f'subscription {{ orderStatus(id: "{elsewhere.id}") {{ id }} }}'):
+        world.advance(order, OrderFinalized)
+        with world.cloud.counted() as calls:
+            assert world.deliver() == []
+    read = {name: number for name, number in calls.items() if "#topic#" in name}
+    assert read == {f"Query default#topic#{subject}": 1 for subject in ("-", order.id, account.id)}
+    assert not any(name.startswith("Scan") for name in calls)
+
+
 def test_orders_of_an_account_are_told_to_those_who_listen_to_it(world: World) -> None:
     account, other = world.account(), world.account()
     query = f'subscription {{ orderStatus(accountId: "{account.id}") {{ id }} }}'

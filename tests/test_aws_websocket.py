@@ -10,9 +10,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.exceptions import InvalidStatus
 
-from certwright.aws.app import utc_now
-from certwright.aws.connections import Subscription
+from certwright.aws.app import App, utc_now
+from certwright.aws.connections import Connections, Subscription
+from certwright.aws.dynamo_item import decode_item
+from certwright.aws.websocket import serve
 from certwright.model import Role, system
+from certwright.table import Item, Key, Table
 from tests.support.gateway import MAX_FRAME, MAX_MESSAGE
 from tests.support.house import await_true
 from tests.support.issuer import Issuer, jwk
@@ -122,10 +125,32 @@ def test_socket_is_recorded_before_it_is_told_so_and_without_its_credential(
         socket.send({"type": "connection_init", "payload": {"authorization": f"Bearer {tokens['viewer']}"}})
         await_true(lambda: world.rows(f"socket#{id}") == [f"socket#{id} connection"])
         [row] = world.items(f"socket#{id}")
-        assert tokens["viewer"].rpartition("_")[2] not in json.dumps(row)
+        assert tokens["viewer"].rpartition("_")[2] not in str(decode_item(row))
         with pytest.raises(TimeoutError):
             socket.get(seconds=0.1)
         world.sockets.release(id)
+
+
+@pytest.mark.parametrize(
+    ("stack", "endpoint"),
+    [
+        ({}, "https://own.example/prod"),
+        ({"STACK_SOCKETS": "https://api.example/live"}, "https://api.example/live"),
+    ],
+)
+def test_sockets_are_posted_to_where_they_came_from_unless_the_stack_says_otherwise(
+    stack: dict[str, str], endpoint: str
+) -> None:
+    asked = {}
+
+    def client(service: str, **options: Any) -> object:
+        asked[service] = options.get("endpoint_url")
+        return object()
+
+    request = {"connectionId": "c", "domainName": "own.example", "stage": "prod", "requestTimeEpoch": 1}
+    function = serve(App({"CERTWRIGHT_STORE": "dynamodb:t", **stack}, client=client))
+    function({"requestContext": {"eventType": "MESSAGE", **request}, "body": '{"type": "pong"}'})
+    assert asked["apigatewaymanagementapi"] == endpoint
 
 
 # Large messages
@@ -345,3 +370,27 @@ def test_subscribe_that_comes_after_the_end_of_its_socket_leaves_nothing(paralle
         go.set()
         parallel.sockets.settle()
     assert parallel.rows(f"socket#{id}") + parallel.rows("#topic#") == []
+
+
+class EndsSocket:
+    """A table in which a socket's end comes between reading about it and what is written then."""
+
+    def __init__(self, table: Table, connection_id: str) -> None:
+        self.query, self.write = table.query, table.write
+        self._table = table
+        self._connections = Connections(table, lambda: int(time.time()))
+        self._id = connection_id
+
+    def get(self, keys: Sequence[Key]) -> list[Item | None]:
+        found = self._table.get(keys)
+        self._connections.forget(self._id)
+        return found
+
+
+def test_complete_at_the_end_of_its_socket_leaves_nothing(parallel: Cloud) -> None:
+    with Socket(parallel.sockets.ws_url) as socket:
+        socket.init(parallel.token("viewer", Role.VIEWER))
+        id, table = parallel.sockets.newest, parallel.own.table
+        ending: Any = EndsSocket(table, id)
+        Connections(ending, lambda: int(time.time())).complete(id, "1", 1)
+        assert parallel.rows(f"socket#{id}") == []

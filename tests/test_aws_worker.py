@@ -83,6 +83,19 @@ def test_hint_of_what_is_leased_or_gone_or_done_is_passed_over(cloud: Cloud, stu
     assert "newOrder" not in stub.operations()
 
 
+def test_hints_that_come_late_and_crosswise_change_nothing(cloud: Cloud, stub: StubCa, order: str) -> None:
+    other = str(cloud.create_order(cloud.create_account()["id"], "b.example")["id"])
+    hints = [hint(order, "m1"), hint(other, "m2"), hint(order, "m3")]
+    assert cloud.deliver(hints[::-1]) == []
+    for pending in (order, other):
+        cloud.prove(pending)
+    assert cloud.deliver([*hints, hint(other, "m4")]) == []
+    assert {status(cloud, order), status(cloud, other)} == {"VALID"}
+    asked = stub.operations()
+    assert cloud.deliver(hints) == []
+    assert stub.operations() == asked
+
+
 def test_sweep_recovers_an_order_whose_hint_was_dropped(cloud: Cloud, order: str) -> None:
     cloud.announce()
     assert len(cloud.messages()) == 1  # Taken, and lost.
@@ -120,7 +133,7 @@ class ManyDue:
         return len(entries)
 
 
-@pytest.mark.parametrize(("due", "waiting", "sent"), [(450, 0, 450), (5000, 0, 2000), (5000, 1900, 100), (9, 2000, 0)])
+@pytest.mark.parametrize(("due", "waiting", "sent"), [(450, 0, 450), (6000, 0, 5000), (6000, 4900, 100), (9, 5000, 0)])
 def test_sweep_lets_no_more_wait_than_the_worker_can_take(due: int, waiting: int, sent: int) -> None:
     many: Any = ManyDue(due, waiting)
     assert worker.sweep(many, many, utc_now()) == sent

@@ -18,14 +18,26 @@ import yaml
 
 from certwright import items
 from certwright.aws.app import utc_now
+from certwright.aws.bridge import entry
 from certwright.aws.dynamo_item import encode_item
+from certwright.aws.observability import put_measures
 from certwright.config import SETTINGS
-from certwright.events import OrderCreated, record
+from certwright.events import (
+    Event,
+    OperationDenied,
+    OrderCreated,
+    OrderDelayed,
+    OrderFailed,
+    OrderFulfilled,
+    Record,
+    record,
+)
 from certwright.ids import Ulids
 from certwright.model import Account, AccountStatus, system
 from certwright.table import Item, Put
 from tests.support.browser import require_console
 from tests.support.ministack import NATIVE, ROOT, STAGE, missing_for_deploy, package, zips
+from tests.test_cost_document import table
 
 PLATFORMS = ["x86_64", "arm64"]
 [OTHER] = [platform for platform in PLATFORMS if platform != NATIVE]
@@ -39,6 +51,7 @@ EVERYTHING = {
     "tracing": "true",
     "alarmEmail": "ops@example.com",
     "acmeServers": "https://ca.example/directory",
+    "oidcIssuer": "https://login.example",
 }
 
 EXPLAINED = {
@@ -94,11 +107,22 @@ def test_binaries_are_of_the_architecture(archive: zipfile.ZipFile, architecture
 def test_zip_fits_into_lambda_and_holds_nothing_that_is_not_needed(archive: zipfile.ZipFile) -> None:
     assert sum(entry.file_size for entry in archive.infolist()) < LAMBDA_LIMIT / 4
     tops = {name.partition("/")[0] for name in archive.namelist()}
-    assert not tops & {"pip", "setuptools", "uvicorn", "websockets", "moto", "pytest", "bin"}
+    assert not tops & {"pip", "setuptools", "uvicorn", "websockets", "boto3", "moto", "pytest", "bin"}
     described = {m[1] for name in archive.namelist() if (m := re.match(r"botocore/data/([^/]+)/", name))}
-    assert described <= {"dynamodb", "kms", "sqs", "logs", "firehose", "events", "apigatewaymanagementapi"}
+    ours = {"dynamodb", "kms", "sqs", "logs", "firehose", "events", "apigatewaymanagementapi", "route53", "sts"}
+    assert described <= ours
     assert "certwright/local/app.py" not in archive.namelist()
     assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_descriptions_of_services_hold_only_what_their_clients_read(archive: zipfile.ZipFile) -> None:
+    """Every process reads them before its first call."""
+    endpoints = json.loads(archive.read("botocore/data/endpoints.json"))
+    assert all(len(partition["services"]) < 12 for partition in endpoints["partitions"])
+    models = [name for name in archive.namelist() if name.endswith("service-2.json")]
+    assert models
+    for name in models:
+        assert not re.search(rb'"documentation":"', archive.read(name))
 
 
 def test_functions_hold_what_is_their_own() -> None:
@@ -115,6 +139,17 @@ def test_functions_hold_what_is_their_own() -> None:
     }
     for library, functions in without.items():
         assert {function for function in FUNCTIONS if not holds(function, library)} == functions, library
+
+
+def test_size_of_each_zip_is_printed() -> None:
+    if reason := missing_for_deploy():
+        pytest.skip(reason)
+    package()
+    command = [sys.executable, ROOT / "tools" / "package.py", "--architecture", NATIVE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    packed = {name: (zips() / f"{name}.zip").stat().st_size for name in FUNCTIONS}
+    told = {name: size for name, size in re.findall(rf"(\w+) +{NATIVE} +([\d.]+ MB) +[\d.]+ MB", done.stdout)}
+    assert told == {name: f"{size / 1e6:.1f} MB" for name, size in packed.items()}
 
 
 IMPORT_ALL = """
@@ -159,6 +194,32 @@ def test_cfn_lint_finds_no_errors_and_only_warnings_that_are_explained(
     found = {match["Rule"]["Id"]: match["Message"] for match in json.loads(done.stdout)}
     assert {code: message for code, message in found.items() if code not in EXPLAINED} == {}
     assert set(found) == set(EXPLAINED), "what does not come any more needs no explanation"
+
+
+def test_http_comes_by_payload_2_at_the_default_stage_and_sockets_by_three_routes(template: dict[str, Any]) -> None:
+    apis = {name: api["ProtocolType"] for name, api in resources(template, "AWS::ApiGatewayV2::Api").items()}
+    assert apis == {"HttpApi": "HTTP", "WebsocketsApi": "WEBSOCKET"}
+    stages = resources(template, "AWS::ApiGatewayV2::Stage").values()
+    assert {stage["ApiId"]["Ref"]: stage["StageName"] for stage in stages} == {
+        "HttpApi": "$default",
+        "WebsocketsApi": STAGE,
+    }
+    integrations = resources(template, "AWS::ApiGatewayV2::Integration")
+    assert integrations["HttpApiIntegrationHttp"]["PayloadFormatVersion"] == "2.0"
+    routes = resources(template, "AWS::ApiGatewayV2::Route").values()
+    assert sorted(route["RouteKey"] for route in routes if route["ApiId"]["Ref"] == "WebsocketsApi") == [
+        "$connect",
+        "$default",
+        "$disconnect",
+    ]
+
+
+def test_both_endpoints_are_told(template: dict[str, Any]) -> None:
+    told = {name: output["Value"] for name, output in template["Outputs"].items()}
+    host = "execute-api.${AWS::Region}.${AWS::URLSuffix}"
+    assert told["GraphqlEndpoint"] == {"Fn::Sub": f"https://${{HttpApi}}.{host}/graphql"}
+    assert told["SocketEndpoint"] == {"Fn::Sub": f"wss://${{WebsocketsApi}}.{host}/{STAGE}"}
+    assert {"TableName", "AuditBucketName", "AuditLogName", "EventBusName", "AlarmTopicArn"} <= set(told)
 
 
 def statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -236,6 +297,8 @@ def test_audit_bucket_is_private_versioned_and_encrypted(template: dict[str, Any
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     assert bucket["BucketEncryption"]
+    [plain] = template["Resources"]["AuditBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert (plain["Effect"], plain["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
     stream = template["Resources"]["AuditStream"]["Properties"]["ExtendedS3DestinationConfiguration"]
     assert stream["Prefix"] == "audit/day=!{timestamp:yyyy-MM-dd}/"
     assert stream["CompressionFormat"] == "GZIP"
@@ -252,6 +315,22 @@ def test_object_lock_cognito_and_tracing_are_there_when_they_are_asked_for() -> 
         assert http.get("TracingConfig", {}).get("Mode", "").lower() == ("active" if asked == "true" else "")
     lock = template["Resources"]["AuditBucket"]["Properties"]["ObjectLockConfiguration"]["Fn::If"][1]
     assert str(lock["Rule"]["DefaultRetention"]["Days"]) == "3650"
+
+
+def test_issuer_is_any_by_parameter_or_a_pool_whose_users_cannot_choose_their_tenant() -> None:
+    if reason := missing_for_deploy():
+        pytest.skip(reason)
+    template = package(OTHER, **EVERYTHING)
+    for function in ("Http", "Websocket"):
+        variables = template["Resources"][f"{function}LambdaFunction"]["Properties"]["Environment"]["Variables"]
+        pool = {"Fn::Sub": "https://cognito-idp.${AWS::Region}.amazonaws.com/${UserPool}"}
+        assert variables["CERTWRIGHT_OIDC_ISSUER"] == {"Fn::If": ["HasCognito", pool, "https://login.example"]}
+    fragment = [r for r in template["Resources"].values() if r["Type"].startswith("AWS::Cognito::")]
+    assert [r for r in fragment if r.get("Condition") != "HasCognito"] == []
+    [client] = resources(template, "AWS::Cognito::UserPoolClient").values()
+    assert (client["WriteAttributes"], client["GenerateSecret"]) == (["email"], False)
+    [users] = resources(template, "AWS::Cognito::UserPool").values()
+    assert users["AdminCreateUserConfig"] == {"AllowAdminCreateUserOnly": True}
 
 
 def test_logs_are_kept_for_a_time_and_not_for_ever(template: dict[str, Any]) -> None:
@@ -272,6 +351,106 @@ def test_failures_go_somewhere_and_raise_an_alarm(template: dict[str, Any]) -> N
     told = json.dumps(alarms)
     for wanted in ("IteratorAge", "StreamDeadLetters", "WakeDeadLetters", "CertificatesCloseToExpiry", "CaErrors"):
         assert wanted in told
+
+
+Metric = tuple[str, str, str]
+"""A metric's namespace and name, and the value of its one dimension."""
+
+
+def alarmed(alarm: dict[str, Any]) -> list[Metric]:
+    """The metrics of an alarm."""
+    metrics = [m["MetricStat"]["Metric"] for m in alarm.get("Metrics", ()) if "MetricStat" in m] or [alarm]
+    return [(m["Namespace"], m["MetricName"], flat(m["Dimensions"][0]["Value"])) for m in metrics]
+
+
+def flat(value: Any) -> str:
+    """What a reference to a resource, or to an attribute of it, is in Fn::Sub."""
+    if isinstance(value, str):
+        return value
+    return "${%s}" % ".".join(value["Fn::GetAtt"] if "Fn::GetAtt" in value else [value["Ref"]])
+
+
+def shown(template: dict[str, Any]) -> Iterator[Metric]:
+    """The metrics of the dashboard, in whose rows `.` and `...` stand for what the row before them has."""
+    body = json.loads(template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    for widget in body["widgets"]:
+        before: list[str] = []
+        for row in widget["properties"]["metrics"]:
+            cells = [cell for cell in row if isinstance(cell, str)]
+            cells = [*before[: 1 - len(cells)], *cells[1:]] if cells[0] == "..." else cells
+            before = [before[place] if cell == "." else cell for place, cell in enumerate(cells)]
+            yield before[0], before[1], before[-1]
+
+
+def happened(*kinds: type[Event]) -> list[Record]:
+    """A record of each of these events about an order or an operation."""
+    about = {"account_id": "a", "certificate_id": "c", "problem": "p", "until": "u", "operation": "o", "reason": "r"}
+    events = [
+        kind(**{field: "o" if field == "subject_id" else about[field] for field in kind.__dataclass_fields__})
+        for kind in kinds
+    ]
+    return [record(event, system("default"), id="r", at=utc_now(), previous=None) for event in events]
+
+
+def emitted(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
+    """The metrics of ours; tests/test_aws_operations.py has that of watch."""
+    capsys.readouterr()
+    put_measures(happened(OrderFulfilled, OrderFailed, OrderDelayed, OperationDenied))
+    told = json.loads(capsys.readouterr().out)
+    [directive] = told["_aws"]["CloudWatchMetrics"]
+    names = {metric["Name"] for metric in directive["Metrics"]}
+    return {(directive["Namespace"], name, told["service"]) for name in names} | {
+        ("Certwright", "CertificatesCloseToExpiry", "watch")
+    }
+
+
+def test_alarms_and_dashboard_show_metrics_that_there_are(
+    template: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    alarms = resources(template, "AWS::CloudWatch::Alarm")
+    watched = {name: alarmed(alarm) for name, alarm in alarms.items()}
+    assert watched["StreamLagAlarm"] == [("AWS/Lambda", "IteratorAge", "${StreamLambdaFunction}")]
+    assert watched["WatchAlarm"] == [("AWS/Lambda", "Errors", "${WatchLambdaFunction}")]
+    for queue in ("StreamDeadLetters", "WakeDeadLetters"):
+        metric = ("AWS/SQS", "ApproximateNumberOfMessagesVisible", f"${{{queue}.QueueName}}")
+        assert watched[f"{queue}Alarm"] == [metric]
+        assert metric in set(shown(template))
+    all_of_them = {*shown(template), *(metric for metrics in watched.values() for metric in metrics)}
+    ours = {metric for metric in all_of_them if metric[0] == "Certwright"}
+    assert ours == emitted(capsys) - {("Certwright", "Denials", "stream")}
+    assert ("AWS/Lambda", "IteratorAge", "${StreamLambdaFunction}") in set(shown(template))
+
+
+def test_documents_have_each_alarm_and_what_it_costs(
+    template: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    alarms = resources(template, "AWS::CloudWatch::Alarm")
+    told = (ROOT / "docs" / "aws.md").read_text().partition("| Alarm |")[2].partition("\n\n")[0]
+    assert {f"{name}Alarm" for name in re.findall(r"^\| (\w+) \|", told, re.MULTILINE)} == set(alarms)
+    amounts = {row[0]: row[3] for row in table("Use")}
+    assert amounts["CloudWatch, metric of an alarm for a month"] == str(
+        sum(len(alarmed(alarm)) for alarm in alarms.values())
+    )
+    assert amounts["CloudWatch, metric for a month"] == str(len(emitted(capsys)))
+
+
+def test_example_rule_keeps_what_failed_in_a_log_group_that_eventbridge_may_write_to(template: dict[str, Any]) -> None:
+    rule, group = (template["Resources"][name]["Properties"] for name in ("FailuresRule", "FailuresLog"))
+    pattern = rule["EventPattern"]
+
+    def is_caught(happening: Record) -> bool:
+        put = entry(happening)
+        outcome = json.loads(put["Detail"])["outcome"]
+        return put["Source"] in pattern["source"] and outcome in pattern["detail"]["outcome"]
+
+    caught = [is_caught(happening) for happening in happened(OrderFailed, OrderDelayed, OrderFulfilled)]
+    assert caught == [True, True, False]
+    assert group["LogGroupName"].startswith("/aws/events/")
+    assert rule["Targets"][0]["Arn"]["Fn::Sub"].endswith(":log-group:${FailuresLog}")
+    policy = template["Resources"]["FailuresLogPolicy"]["Properties"]["PolicyDocument"]["Fn::Sub"]
+    create, put = json.loads(policy)["Statement"]
+    assert (create["Action"], "Condition" in create) == ("logs:CreateLogStream", False)
+    assert put["Condition"] == {"ArnEquals": {"aws:SourceArn": "${FailuresRule.Arn}"}}
 
 
 def test_worker_is_bounded_and_sweeps_each_minute(template: dict[str, Any]) -> None:

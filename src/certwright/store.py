@@ -271,7 +271,8 @@ class Store:
     def renewing(self, tenant: str, *, first: int) -> list[Certificate]:
         """Certificates in use by the times of their renewals, the nearest first."""
         found = self._table.query(items.renewing_pk(tenant), limit=first, newest_first=False, by_index=True)
-        return [items.entity(Certificate, item) for item in found]
+        whole = self._assembly.complete(iter(found), first)
+        return [items.entity(Certificate, item, read) for item, read in whole]
 
     def records(self, tenant: str, *, first: int, after: str | None, subject_id: str | None = None) -> Page:
         """The audit trail, newest first: of the tenant, or of one subject."""

@@ -50,11 +50,12 @@ def seed(directory: Path, orders: int) -> str:
         [prototype] = store.orders(OWNER.tenant, first=1, after=None).nodes
         table.write([Add(f"{OWNER.tenant}#counts", str(COUNT_SHARDS - 1), {"orders": orders - present})])
     if orders > present:
-        _multiply(directory / "certwright.db", prototype.id, present, orders - 1)
+        multiply(directory / "certwright.db", prototype.id, present, orders - 1)
     return token
 
 
-def _multiply(path: Path, id: str, first: int, last: int) -> None:
+def multiply(path: Path, id: str, first: int, last: int) -> None:
+    """Give the entity `id`, with all of its rows, so many twins, in a database that no server uses at the moment."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -400000"):

@@ -98,8 +98,12 @@ class Cloud(Operations):
         self.ca = ca
         self.clock = clock
         self.app = self.new_app()
+        # Mangum runs in the thread's loop, which whoever calls asyncio.run in between takes away.
+        self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self._loop)
         self._http = http.serve(self.app)
-        self._stack.callback(_close_event_loop)
+        self._stack.callback(asyncio.set_event_loop, None)
+        self._stack.callback(self._loop.close)
         self.worker: Handler = worker.serve(self.app)
         self.viewer, self.operator, self.admin = (self.token(role) for role in Role)
 
@@ -114,6 +118,7 @@ class Cloud(Operations):
         self, method: str, path: str, *, headers: dict[str, str] | None = None, body: str = ""
     ) -> httpx.Response:
         """One request as the http function answers it."""
+        asyncio.set_event_loop(self._loop)
         answer = self._http(http_event(method, path, headers=headers, body=body), LambdaContext())
         content = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"]
         return httpx.Response(answer["statusCode"], headers=answer["headers"], content=content)
@@ -163,8 +168,3 @@ class Cloud(Operations):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._stack.close()
-
-
-def _close_event_loop() -> None:
-    asyncio.get_event_loop().close()
-    asyncio.set_event_loop(None)

@@ -116,12 +116,12 @@ class Cloud:
 
     @contextmanager
     def counted(self) -> Iterator[Counter[str]]:
-        """The calls to DynamoDB meanwhile, each as its name and the partition where it names one item's."""
+        """The calls to DynamoDB meanwhile, each as its name and the partition where it names one."""
         counts: Counter[str] = Counter()
 
         def note(params: Any, model: Any, **_: Any) -> None:
-            key = params.get("Key", {"pk": {"S": ""}})
-            counts[f"{model.name} {key['pk']['S']}".strip()] += 1
+            named = params.get("Key", {}).get("pk") or params.get("ExpressionAttributeValues", {}).get(":pk")
+            counts[f"{model.name} {named['S'] if named else ''}".strip()] += 1
 
         self.client.meta.events.register("before-parameter-build.dynamodb", note)
         try:

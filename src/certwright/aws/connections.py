@@ -148,7 +148,8 @@ class Connections:
             topic_key = str(found.attributes["topic"]), f"{connection_id}#{_digest(id)}"
             return [Delete(*place, found.version), Delete(*topic_key)]
         until = self._clock() + _TOMBSTONE_SECONDS
-        return [Put(Item(*place, {"at": at}, found.version if found else 0, expires_at=until))]
+        tombstone = Item(*place, {"at": at}, found.version if found else 0, expires_at=until)
+        return [Put(tombstone), Require(*_connection_key(connection_id), 1)]
 
     def remove(self, subscription: Subscription) -> None:
         """Forget a subscription, whose id is free again."""

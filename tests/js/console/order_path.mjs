@@ -13,7 +13,11 @@ export default async function ({ page, given, tell, signIn, axe }) {
   const found = page.getByRole("list", { name: "Names found" });
   await found.getByText("(ordered as xn--bcher-kva.order2.example)").waitFor();
   await found.getByText("has no dot: give the full name").waitFor();
-  await found.getByRole("listitem").filter({ hasText: "One.Order.example" }).getByText("is already covered by").waitFor();
+  await found
+    .getByRole("listitem")
+    .filter({ hasText: "One.Order.example" })
+    .getByText("is already covered by")
+    .waitFor();
   assert.equal(await found.getByRole("listitem").count(), 5);
   await page.getByText("5 names; 3 cannot be ordered.").waitFor();
   assert.deepEqual(await axe(), []);
@@ -34,11 +38,15 @@ export default async function ({ page, given, tell, signIn, axe }) {
   assert.deepEqual(await axe(), []);
   await page.getByLabel("File on the web server").check();
   const download = page.waitForEvent("download");
-  await card("one.order.example").getByRole("button", { name: /^Download/ }).click();
+  await card("one.order.example")
+    .getByRole("button", { name: /^Download/ })
+    .click();
   assert.match((await download).suggestedFilename(), /^[\w-]{10,}$/);
   await page.getByLabel("DNS record").check();
   await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
-  await card("one.order.example").getByRole("button", { name: /^Copy the value of/ }).click();
+  await card("one.order.example")
+    .getByRole("button", { name: /^Copy the value of/ })
+    .click();
   await said.getByText("Copied the value of _acme-challenge.one.order.example").waitFor({ state: "attached" });
   const shownValue = (await value.locator(".mono").innerText()).trim();
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), shownValue);

@@ -1,15 +1,19 @@
-// A picture of each page of `given.pages`, in light colours; in `given.looks`, how else: {"dark": {"colorScheme": "dark"}}.
+// A picture of each page of `given.pages` in light colours, or as `given.looks` says: {"dark": {"colorScheme": "dark"}}.
 import { join } from "node:path";
 
 const LOOKS = { "": { colorScheme: "light" } };
 
 export default async function ({ given, signIn, another }) {
   for (const [look, options] of Object.entries(given.looks ?? LOOKS)) {
-    const page = await another({ viewport: { width: 1200, height: 780 }, ...options });
+    const page = await another({ viewport: { width: 1120, height: 680 }, ...options });
     for (const [name, path] of Object.entries(given.pages)) {
       await page.goto(path || "/acme");
       if (path) await settle(page, signIn, given.token);
-      await page.screenshot({ path: join(given.directory, `${name}${look && `-${look}`}.png`), fullPage: Boolean(given.looks) });
+      else await page.getByLabel("API token").waitFor();
+      await page.screenshot({
+        path: join(given.directory, `${name}${look && `-${look}`}.png`),
+        fullPage: Boolean(given.looks),
+      });
     }
   }
 }

@@ -1,12 +1,13 @@
 /** Values as people read them. Times are the reader's own. */
 
 const DAY = 86_400_000;
-const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
-  ["year", 365 * DAY],
-  ["month", 30 * DAY],
-  ["day", DAY],
-  ["hour", 3_600_000],
-  ["minute", 60_000],
+/** Units, their sizes, and from where on they are told in: lifetimes of certificates are told in days. */
+const STEPS: [Intl.RelativeTimeFormatUnit, number, number][] = [
+  ["year", 365 * DAY, 730 * DAY],
+  ["month", 30 * DAY, 100 * DAY],
+  ["day", DAY, DAY],
+  ["hour", 3_600_000, 3_600_000],
+  ["minute", 60_000, 60_000],
 ];
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "always" });
@@ -16,7 +17,7 @@ const dayOnly = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 /** "in 3 days", "2 hours ago", "just now". */
 export function ago(time: string | Date, now: Date): string {
   const distance = new Date(time).getTime() - now.getTime();
-  const step = STEPS.find(([, size]) => Math.abs(distance) >= size);
+  const step = STEPS.find(([, , from]) => Math.abs(distance) >= from);
   return step ? relative.format(Math.trunc(distance / step[1]), step[0]) : distance > 0 ? "in a moment" : "just now";
 }
 

@@ -22,7 +22,7 @@ export function Copy({ text, what, label = "Copy" }: Props) {
     setTimeout(() => setDone(false), SHOWN_MS);
   };
   return (
-    <button type="button" class="button small" aria-label={`${label} ${what}`} onClick={run}>
+    <button type="button" class="button small" aria-label={`${isDone ? "Copied" : label} ${what}`} onClick={run}>
       <Icon name={isDone ? "done" : "copy"} />
       {isDone ? "Copied" : label}
     </button>

@@ -26,13 +26,30 @@ export function LifeBar({ of, now, isLarge = false }: Props) {
     <svg class="life-bar" width="100%" height={height} role="img" aria-label={told(of, now)}>
       <rect class="life-gone" x="0" y={top} width="100%" height={thick} rx={thick / 2} />
       {gone < 100 && (
-        <rect class={`life-left ${tone(gone)}`} x={`${gone}%`} y={top} width={`${100 - gone}%`} height={thick} rx={thick / 2} />
+        <rect
+          class={`life-left ${tone(gone)}`}
+          x={`${gone}%`}
+          y={top}
+          width={`${100 - gone}%`}
+          height={thick}
+          rx={thick / 2}
+        />
       )}
       {isLarge && opens && closes && (
-        <rect class="life-window" x={`${at(opens)}%`} y={top} width={`${Math.max(at(closes) - at(opens), 0.5)}%`} height={thick} />
+        <rect
+          class="life-window"
+          x={`${at(opens)}%`}
+          y={top}
+          width={`${Math.max(at(closes) - at(opens), 0.5)}%`}
+          height={thick}
+        />
       )}
-      {gone < 100 && renewal && <circle class="life-renewal" cx={`${at(renewal.at)}%`} cy={height / 2} r={isLarge ? 7 : 4} />}
-      {isLarge && gone > 0 && gone < 100 && <line class="life-now" x1={`${gone}%`} x2={`${gone}%`} y1="0" y2={height} />}
+      {gone < 100 && renewal && (
+        <circle class="life-renewal" cx={`${at(renewal.at)}%`} cy={height / 2} r={isLarge ? 7 : 4} />
+      )}
+      {isLarge && gone > 0 && gone < 100 && (
+        <line class="life-now" x1={`${gone}%`} x2={`${gone}%`} y1="0" y2={height} />
+      )}
     </svg>
   );
 }

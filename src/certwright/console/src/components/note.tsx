@@ -49,7 +49,8 @@ export interface ProblemLike {
 
 /** What the CA says is wrong (RFC 8555 §6.7), in its own words, with the whole document behind them. */
 export function ProblemText({ problem }: { problem: ProblemLike }) {
-  const subproblems = problem.subproblems ?? [];
+  // What the detail says already is not said twice.
+  const subproblems = (problem.subproblems ?? []).filter(({ detail }) => !detail || !problem.detail?.includes(detail));
   return (
     <>
       <p>{problem.detail ? sentence(problem.detail) : `The CA says only: ${shortType(problem.type)}.`}</p>

@@ -8,13 +8,12 @@ interface Props {
   label?: string;
   /** What is in it, for those who do not see where the button stands. */
   what: string;
-  type?: string;
 }
 
 /** Downloads a text that the page has already. */
-export function Save({ text, file, label = "Download", what, type = "text/plain" }: Props) {
+export function Save({ text, file, label = "Download", what }: Props) {
   return (
-    <button type="button" class="button small" aria-label={`${label} ${what}`} onClick={() => save(file, text, type)}>
+    <button type="button" class="button small" aria-label={`${label} ${what}`} onClick={() => save(file, text)}>
       <Icon name="download" />
       {label}
     </button>

@@ -27,7 +27,12 @@ export function AuditEntry({ event, subject }: Props) {
         </summary>
         <Facts
           facts={[
-            ["Time", <time dateTime={at}>{moment(at)}, {at}</time>],
+            [
+              "Time",
+              <time dateTime={at}>
+                {moment(at)}, {at}
+              </time>,
+            ],
             ["Type", <span class="mono">{type}</span>],
             detail ? ["Detail", detail] : null,
             ["Actor", actor],
@@ -35,7 +40,10 @@ export function AuditEntry({ event, subject }: Props) {
             event.requestId ? ["Request", <span class="mono">{event.requestId}</span>] : null,
             event.sourceIp ? ["From", <span class="mono">{event.sourceIp}</span>] : null,
             ["Hash", <span class="mono">{event.hash}</span>],
-            ["Hash before", event.previousHash ? <span class="mono">{event.previousHash}</span> : "None: it is the first about this"],
+            [
+              "Hash before",
+              event.previousHash ? <span class="mono">{event.previousHash}</span> : "None: it is the first about this",
+            ],
           ]}
         />
       </details>
@@ -60,7 +68,9 @@ function Subject({ of: { type, subjectId }, isAlone }: { of: AuditEventPartsFrag
       {!isAlone && (
         <>
           {" · "}
-          <a href={`/acme/audit?${new URLSearchParams({ subject: subjectId ?? "" }).toString()}`}>all records about it</a>
+          <a href={`/acme/audit?${new URLSearchParams({ subject: subjectId ?? "" }).toString()}`}>
+            all records about it
+          </a>
         </>
       )}
     </>

@@ -1,5 +1,5 @@
 import { useLocation } from "preact-iso";
-import { useMemo, useState } from "preact/hooks";
+import { useMemo, useRef, useState } from "preact/hooks";
 import { useAnnounce } from "../components/announce";
 import { Field, TextField } from "../components/field";
 import { Loading } from "../components/loading";
@@ -18,16 +18,22 @@ import {
 import { useEvents, useQuery } from "../query";
 import { useMay } from "../viewer";
 import { AuditEntry, kindOf } from "./audit-event";
+import { SubjectChoice } from "./audit-subject";
 import "../styles/audit.css";
 
 const SIZE = 50;
 const MOST = 200;
+const MOST_SAID = 3;
+const CALM_MS = 500;
 const PATH = "/acme/audit";
 const OUTCOMES: AuditOutcome[] = ["SUCCEEDED", "FAILED", "DENIED"];
 
 export function Audit() {
   return (
-    <Page title="Audit trail" lead="Who did what, when, and what came of it. Each record is chained to the one before it by its hash.">
+    <Page
+      title="Audit trail"
+      lead="Who did what, when, and what came of it. Each record is chained to the one before it by its hash."
+    >
       {useMay("OPERATOR") ? <Trail /> : <Note tone="warn">The audit trail is for operators and administrators.</Note>}
     </Page>
   );
@@ -35,27 +41,39 @@ export function Audit() {
 
 function Trail() {
   const { after, subject } = useLocation().query;
-  const { data, error, refetch, update } = useQuery(AuditEventsDocument, { first: SIZE, after: after ?? null, subjectId: subject ?? null });
-  const announce = useAnnounce();
+  const { data, error, refetch, update } = useQuery(AuditEventsDocument, {
+    first: SIZE,
+    after: after ?? null,
+    subjectId: subject ?? null,
+  });
+  const tell = useCalmAnnounce();
   const [text, setText] = useState("");
   const [outcome, setOutcome] = useState<AuditOutcome | "">("");
+  const all = data?.auditEvents.edges.map(({ node }) => node) ?? [];
   useEvents(AuditEventsLiveDocument, after ? null : {}, ({ auditEvents: event }) => {
     if (subject && event.subjectId !== subject) return;
-    announce(`${kindOf(event.type)} by ${event.actor}`);
-    update((shown) => withEvent(shown, event));
+    tell(`${kindOf(event.type)} by ${event.actor}`);
+    if (all.length < MOST) update((shown) => withEvent(shown, event));
+    else refetch();
   });
-  const all = data?.auditEvents.edges.map(({ node }) => node) ?? [];
   const events = useMemo(() => all.filter((event) => fits(event, text, outcome)), [data, text, outcome]);
   const next = data?.auditEvents.pageInfo;
   return (
     <>
       <SubjectChoice subject={subject ?? ""} />
-      <Panel title={after ? "Older records" : "Newest first"} actions={<Count shown={events.length} all={all.length} />}>
+      <Panel
+        title={after ? "Older records" : "Newest first"}
+        actions={<Count shown={events.length} all={all.length} />}
+      >
         <div class="filters">
           <TextField label="Filter what is shown" name="filter" value={text} onValue={setText} />
           <Field label="Outcome">
             {(tied) => (
-              <select {...tied} value={outcome} onChange={(event) => setOutcome(event.currentTarget.value as AuditOutcome | "")}>
+              <select
+                {...tied}
+                value={outcome}
+                onChange={(event) => setOutcome(event.currentTarget.value as AuditOutcome | "")}
+              >
                 <option value="">Any</option>
                 {OUTCOMES.map((value) => (
                   <option key={value} value={value}>
@@ -74,10 +92,30 @@ function Trail() {
             <AuditEntry key={event.id} event={event} subject={subject} />
           ))}
         </ol>
-        <Pager path={PATH} after={after} next={next?.hasNextPage ? next.endCursor : null} keep={subject ? { subject } : {}} />
+        <Pager
+          path={PATH}
+          after={after}
+          next={next?.hasNextPage ? next.endCursor : null}
+          keep={subject ? { subject } : {}}
+        />
       </Panel>
     </>
   );
+}
+
+/** Records come by the handful: what comes close together is said at once. */
+function useCalmAnnounce(): (text: string) => void {
+  const announce = useAnnounce();
+  const waiting = useRef<string[]>([]);
+  return (text) => {
+    waiting.current.push(text);
+    if (waiting.current.length > 1) return;
+    setTimeout(() => {
+      const { length } = waiting.current;
+      announce(length > MOST_SAID ? `${length} new records` : waiting.current.join(". "));
+      waiting.current = [];
+    }, CALM_MS);
+  };
 }
 
 /** A record that was there when the page was asked for may come by the subscription as well. */
@@ -85,7 +123,7 @@ function withEvent(shown: AuditEventsQuery, node: AuditEventPartsFragment): Audi
   const { edges, pageInfo } = shown.auditEvents;
   if (edges.some((edge) => edge.node.id === node.id)) return shown;
   const newer = [{ node }, ...edges].sort((a, b) => (a.node.id < b.node.id ? 1 : -1));
-  return { ...shown, auditEvents: { edges: newer.slice(0, MOST), pageInfo } };
+  return { ...shown, auditEvents: { edges: newer, pageInfo } };
 }
 
 function fits(event: AuditEventPartsFragment, text: string, outcome: string): boolean {
@@ -96,35 +134,4 @@ function fits(event: AuditEventPartsFragment, text: string, outcome: string): bo
 
 function Count({ shown, all }: { shown: number; all: number }) {
   return <span class="muted">{shown === all ? `${all} records` : `${shown} of ${all} records`}</span>;
-}
-
-/** All records about one account, order, certificate or provider: asked of the server, so that an address holds it. */
-function SubjectChoice({ subject }: { subject: string }) {
-  const { route } = useLocation();
-  const [id, setId] = useState(subject);
-  const submit = (event: Event) => {
-    event.preventDefault();
-    const wanted = id.trim();
-    route(wanted ? `${PATH}?${new URLSearchParams({ subject: wanted }).toString()}` : PATH);
-  };
-  return (
-    <form class="search" role="search" onSubmit={submit}>
-      <input
-        type="search"
-        aria-label="Only about the id"
-        placeholder="Id of an order, account, certificate…"
-        spellcheck={false}
-        value={id}
-        onInput={(event) => setId(event.currentTarget.value)}
-      />
-      <button type="submit" class="button">
-        Find
-      </button>
-      {subject && (
-        <a class="button" href={PATH} onClick={() => setId("")}>
-          Show all
-        </a>
-      )}
-    </form>
-  );
 }

@@ -78,11 +78,21 @@ function Revoke({ certificate, onChange, onClose }: Props & { onClose: () => voi
     }
   };
   return (
-    <Confirm title={`Revoke ${some(certificate.names)}?`} verb="Revoke for ever" isBusy={revoke.isBusy} onConfirm={run} onClose={onClose}>
+    <Confirm
+      title={`Revoke ${some(certificate.names)}?`}
+      verb="Revoke for ever"
+      isBusy={revoke.isBusy}
+      onConfirm={run}
+      onClose={onClose}
+    >
       <p>Clients that ask the CA refuse it from then on, and that cannot be undone. It is not renewed any more.</p>
       <Field label="Reason">
         {(tied) => (
-          <select {...tied} value={reason} onChange={(event) => setReason(event.currentTarget.value as RevocationReason)}>
+          <select
+            {...tied}
+            value={reason}
+            onChange={(event) => setReason(event.currentTarget.value as RevocationReason)}
+          >
             {Object.entries(REASONS).map(([value, text]) => (
               <option key={value} value={value}>
                 {text}

@@ -21,7 +21,7 @@ export function Chains({ id }: { id: string }) {
         {alternates.map((links, index) => (
           <details key={index}>
             <summary>
-              Alternate chain {alternates.length > 1 && index + 1}, up to {topOf(links)}
+              {alternates.length > 1 ? `Alternate chain ${index + 1}` : "Alternate chain"}, up to {topOf(links)}
             </summary>
             <Chain links={links} />
           </details>

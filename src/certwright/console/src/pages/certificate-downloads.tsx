@@ -26,9 +26,15 @@ export function Downloads({ certificate }: Props) {
   return (
     <Panel title="Downloads">
       <ul class="files">
-        <File title="Full chain" hint="Certificate and issuers: what most servers want" onSave={() => savePem(`${name}.fullchain.pem`, chain)} />
+        <File
+          title="Full chain"
+          hint="Certificate and issuers: what most servers want"
+          onSave={() => savePem(`${name}.fullchain.pem`, chain)}
+        />
         <File title="Certificate" hint="The certificate alone" onSave={() => savePem(`${name}.cert.pem`, leaf)} />
-        {issuers && <File title="Chain" hint="The issuers alone" onSave={() => savePem(`${name}.chain.pem`, issuers)} />}
+        {issuers && (
+          <File title="Chain" hint="The issuers alone" onSave={() => savePem(`${name}.chain.pem`, issuers)} />
+        )}
         {mayExport && hasPrivateKey && <PrivateKey id={certificate.id} name={name} />}
         {mayExport && hasPrivateKey && <Pkcs12 id={certificate.id} name={name} />}
       </ul>
@@ -72,7 +78,12 @@ function PrivateKey({ id, name }: { id: string; name: string }) {
     if (found) savePem(`${name}.key.pem`, found.exportPrivateKey);
   };
   return (
-    <File title="Private key" hint="Unencrypted PEM. Each download is written down in the audit trail" onSave={run} isBusy={key.isBusy}>
+    <File
+      title="Private key"
+      hint="Unencrypted PEM. Each download is written down in the audit trail"
+      onSave={run}
+      isBusy={key.isBusy}
+    >
       {key.error && <Failure error={key.error} />}
     </File>
   );
@@ -82,7 +93,11 @@ function PrivateKey({ id, name }: { id: string; name: string }) {
 function Pkcs12({ id, name }: { id: string; name: string }) {
   const [isAsking, setAsking] = useState(false);
   return (
-    <File title="PKCS#12" hint="Key and chain in one file with a password, audited as well" onSave={() => setAsking(!isAsking)}>
+    <File
+      title="PKCS#12"
+      hint="Key and chain in one file with a password, audited as well"
+      onSave={() => setAsking(!isAsking)}
+    >
       {isAsking && <Password id={id} name={name} onDone={() => setAsking(false)} />}
     </File>
   );
@@ -97,7 +112,11 @@ function Password({ id, name, onDone }: { id: string; name: string; onDone: () =
     event.preventDefault();
     const found = await pack.run({ id, password });
     if (!found) return;
-    save(`${name}.p12`, Uint8Array.from(atob(found.exportPkcs12), (octet) => octet.charCodeAt(0)), "application/x-pkcs12");
+    save(
+      `${name}.p12`,
+      Uint8Array.from(atob(found.exportPkcs12), (octet) => octet.charCodeAt(0)),
+      "application/x-pkcs12",
+    );
     onDone();
   };
   return (

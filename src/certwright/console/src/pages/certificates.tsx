@@ -19,17 +19,30 @@ const PATH = "/acme/certificates";
 
 export function Certificates() {
   const { after, name } = useLocation().query;
-  const { data, error, refetch } = useQuery(CertificatesDocument, { first: SIZE, after: after ?? null, name: name ?? null });
+  const { data, error, refetch } = useQuery(CertificatesDocument, {
+    first: SIZE,
+    after: after ?? null,
+    name: name ?? null,
+  });
   useEvents(CertificateChangesDocument, {}, refetch);
   const next = data?.certificates.pageInfo;
   return (
-    <Page title="Certificates" lead="What was issued, how long it lasts, and when it is renewed." actions={<Search name={name ?? ""} />}>
+    <Page
+      title="Certificates"
+      lead="What was issued, how long it lasts, and when it is renewed."
+      actions={<Search name={name ?? ""} />}
+    >
       {error && <Failure error={error} retry={refetch} />}
       {!data && !error && <Loading />}
       {data && (
         <Panel title={name ? `With the name ${name}` : after ? "Older certificates" : "Newest first"}>
           <List rows={data.certificates.edges.map(({ node }) => node)} name={name} />
-          <Pager path={PATH} after={after} next={next?.hasNextPage ? next.endCursor : null} keep={name ? { name } : {}} />
+          <Pager
+            path={PATH}
+            after={after}
+            next={next?.hasNextPage ? next.endCursor : null}
+            keep={name ? { name } : {}}
+          />
         </Panel>
       )}
     </Page>
@@ -54,10 +67,24 @@ function List({ rows, name }: { rows: readonly CertificateRowFragment[]; name: s
       id={({ id }) => id}
       empty={none}
       columns={[
-        { name: "Names", cell: ({ id, names }) => <a href={`${PATH}/${id}`}>{some(names)}</a> },
+        {
+          name: "Names",
+          cell: ({ id, names, issuer }) => (
+            <div class="roomy">
+              <a href={`${PATH}/${id}`}>{some(names)}</a>
+              <div class="hint">{issuerName(issuer)}</div>
+            </div>
+          ),
+        },
         { name: "Status", cell: ({ status }) => <Status of={status} /> },
-        { name: "Issuer", cell: ({ issuer }) => issuerName(issuer) },
-        { name: "Lifetime", cell: (row) => <div class="life-cell"><LifeBar of={row} now={now} /></div> },
+        {
+          name: "Lifetime",
+          cell: (row) => (
+            <div class="life-cell">
+              <LifeBar of={row} now={now} />
+            </div>
+          ),
+        },
         { name: "Next", isEnd: true, cell: (row) => <Next of={row} now={now} /> },
       ]}
     />

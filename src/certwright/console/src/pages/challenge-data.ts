@@ -25,7 +25,10 @@ interface Known {
  * What to publish for each challenge. To be shown it is a viewing, which is written down: it is asked for once, and
  * again only for challenges that are new, as of an order that goes on at another CA.
  */
-export function usePreparations(order: ChallengeOrder | null | undefined, onAnswer: () => void): Known & { retry: () => void } {
+export function usePreparations(
+  order: ChallengeOrder | null | undefined,
+  onAnswer: () => void,
+): Known & { retry: () => void } {
   const { client } = useApi();
   const [known, setKnown] = useState<Known>({ preparations: new Map() });
   const [round, setRound] = useState(0);
@@ -42,7 +45,9 @@ export function usePreparations(order: ChallengeOrder | null | undefined, onAnsw
     const ask = async () => {
       const { data, error } = await client.query(PreparationsDocument, { orderId }).toPromise();
       if (!isWanted) return;
-      const found = data?.challenges.flatMap(({ id, preparation }) => (preparation ? [[id, preparation] as const] : []));
+      const found = data?.challenges.flatMap(({ id, preparation }) =>
+        preparation ? [[id, preparation] as const] : [],
+      );
       setKnown((last) => ({ preparations: found ? new Map(found) : last.preparations, error }));
       answered.current();
     };
@@ -61,7 +66,10 @@ export type Told = ReadonlyMap<string, "busy" | "done" | CombinedError>;
 const AT_ONCE = 4;
 
 /** Tells the CA to look, for one challenge or many: a few at a time. */
-export function useRespond(onProof: (proof: Proof) => void): { told: Told; respond: (ids: readonly string[]) => Promise<void> } {
+export function useRespond(onProof: (proof: Proof) => void): {
+  told: Told;
+  respond: (ids: readonly string[]) => Promise<void>;
+} {
   const { client } = useApi();
   const [told, setTold] = useState<Told>(new Map());
   const note = (id: string, state: "busy" | "done" | CombinedError) => setTold((last) => new Map(last).set(id, state));
@@ -81,19 +89,20 @@ export function useRespond(onProof: (proof: Proof) => void): { told: Told; respo
   return { told, respond };
 }
 
-/** Whether Certwright responds itself, by a provider. */
-export function isAutomatic({ proofs }: Name, order: ChallengeOrder): boolean {
-  return proofs.some(({ id, solver }) => solver || order.presentations.some(({ challengeId }) => challengeId === id));
-}
-
-/** The challenge of a name that is shown: the one that counts already, else one of the chosen type that can be prepared. */
+/** The challenge of a name that is shown: the one that counts already, else one of the chosen type. */
 export function shown({ proofs, told }: Name, type: string, preparations: Preparations): Proof | undefined {
-  return told ?? proofs.find((proof) => proof.type === type && preparations.has(proof.id)) ?? proofs.find(({ id }) => preparations.has(id));
+  return (
+    told ??
+    proofs.find((proof) => proof.type === type && preparations.has(proof.id)) ??
+    proofs.find(({ id }) => preparations.has(id))
+  );
 }
 
 /** Types of challenges that somebody can be told how to prepare. */
 export function typesOf(names: readonly Name[], preparations: Preparations): string[] {
-  const types = new Set(names.flatMap(({ proofs }) => proofs.filter(({ id }) => preparations.has(id)).map(({ type }) => type)));
+  const types = new Set(
+    names.flatMap(({ proofs }) => proofs.filter(({ id }) => preparations.has(id)).map(({ type }) => type)),
+  );
   // Those of the DNS first: they do for wildcards and for servers that nobody can reach from outside.
   return [...types].sort((a, b) => Number(b.startsWith("dns")) - Number(a.startsWith("dns")) || a.localeCompare(b));
 }

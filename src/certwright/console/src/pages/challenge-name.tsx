@@ -25,7 +25,9 @@ export function NameCard({ name: of, order, proof, preparation, isAutomatic, tol
   const mayRespond = useMay("OPERATOR");
   const isAsked = of.status === "PENDING" && order.status === "PENDING" && !isAutomatic;
   const state = proof && told.get(proof.id);
-  const advice = isAsked ? order.advice.filter(({ identifier }) => identifier === proof?.identifier) : [];
+  const advice = isAsked
+    ? order.advice.filter(({ identifier }) => identifier === proof?.identifier || identifier === of.name)
+    : [];
   const respond = () => {
     if (!proof) return;
     // The button is about to go; who pressed it is left at the name.
@@ -44,7 +46,9 @@ export function NameCard({ name: of, order, proof, preparation, isAutomatic, tol
       {isAutomatic && of.status !== "VALID" && <Automatic of={of} order={order} />}
       {of.proofs.map(({ id, error }) => error && <Fault key={id} problem={error} />)}
       {preparation && (isAsked || (of.status === "INVALID" && !isAutomatic)) && <Publish preparation={preparation} />}
-      {isAsked && proof && !preparation && <p class="muted">The CA offers {proof.type} only, which Certwright has no instructions for.</p>}
+      {isAsked && proof && !preparation && (
+        <p class="muted">The CA offers {proof.type} only, which Certwright has no instructions for.</p>
+      )}
       {advice.map(({ code, message }) => (
         <Note key={code} tone="warn">
           <p>{message}</p>
@@ -52,7 +56,13 @@ export function NameCard({ name: of, order, proof, preparation, isAutomatic, tol
       ))}
       {typeof state === "object" && <Failure error={state} />}
       {isAsked && preparation && mayRespond && (
-        <button type="button" class="button" disabled={state === "busy"} aria-label={`It is there: let the CA look at ${of.name}`} onClick={respond}>
+        <button
+          type="button"
+          class="button"
+          disabled={state === "busy"}
+          aria-label={`It is there: let the CA look at ${of.name}`}
+          onClick={respond}
+        >
           {state === "busy" ? "Telling the CA…" : "It is there: let the CA look"}
         </button>
       )}

@@ -12,9 +12,8 @@ export function Publish({ preparation }: { preparation: Preparation }) {
         <p>Publish this record in the DNS. Other values of the same name stay as they are.</p>
         <dl class="publish">
           <Line name="Name" value={name} what={`the name ${name}`} />
-          <Line name="Type" value={type} />
+          <Line name="Type" value={`${type}, TTL ${ttl} s or the least allowed`} />
           <Line name="Value" value={value} what={`the value of ${name}`} />
-          <Line name="TTL" value={`${ttl} seconds, or the least that is allowed`} />
         </dl>
       </>
     );
@@ -26,7 +25,12 @@ export function Publish({ preparation }: { preparation: Preparation }) {
       <dl class="publish">
         <Line name="URL" value={url} what={`the URL ${url}`} href={url} />
         <Line name="Path" value={path} what={`the path of ${url}`} />
-        <Line name="Content" value={content} what={`the content of ${url}`} file={path.slice(path.lastIndexOf("/") + 1)} />
+        <Line
+          name="Content"
+          value={content}
+          what={`the content of ${url}`}
+          file={path.slice(path.lastIndexOf("/") + 1)}
+        />
       </dl>
     </>
   );

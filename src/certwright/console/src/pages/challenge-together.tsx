@@ -28,10 +28,9 @@ export function Together({ rows, types, type, onType, told, onRespond }: Props) 
   const mayRespond = useMay("OPERATOR");
   const end = useRef<HTMLParagraphElement>(null);
   const ready = rows.flatMap(({ proof, preparation }) => (proof && preparation ? [{ id: proof.id, preparation }] : []));
-  if (ready.length === 0) return null;
   const text = asText(ready.map(({ preparation }) => preparation));
   const isZone = ready.every(({ preparation }) => preparation.__typename === "DnsRecord");
-  const what = isZone ? "all records, as lines of a zone file" : "all URLs and contents";
+  const what = isZone ? "records, as lines of a zone file" : "files, as URLs and contents";
   const isBusy = ready.some(({ id }) => told.get(id) === "busy");
   const all = () => {
     end.current?.focus();
@@ -39,7 +38,7 @@ export function Together({ rows, types, type, onType, told, onRespond }: Props) 
   };
   return (
     <>
-      {types.length > 1 && <Types types={types} type={type} onType={onType} />}
+      {ready.length > 0 && types.length > 1 && <Types types={types} type={type} onType={onType} />}
       {ready.length > 1 && (
         <div class="actions">
           {mayRespond && (
@@ -52,17 +51,21 @@ export function Together({ rows, types, type, onType, told, onRespond }: Props) 
         </div>
       )}
       <p class="hint" tabIndex={-1} ref={end}>
-        {ready.length === 1
-          ? "The CA looks when you say that it is there: not before, and as a rule once."
-          : "The CA looks when you say that it is there. One that fails ends the order, so publish all of them first."}
+        {hint(ready.length)}
       </p>
     </>
   );
 }
 
+function hint(ready: number): string {
+  if (ready === 0) return "Nothing is to be done here at the moment.";
+  if (ready === 1) return "The CA looks when you say that it is there: not before, and as a rule once.";
+  return "The CA looks when you say that it is there. One that fails ends the order, so publish all of them first.";
+}
+
 function Types({ types, type, onType }: Pick<Props, "types" | "type" | "onType">) {
   return (
-    <fieldset>
+    <fieldset class="ways">
       <legend>How to prove</legend>
       <div class="choices">
         {types.map((one) => {

@@ -5,13 +5,14 @@ import { Page } from "../components/page";
 import { Panel } from "../components/panel";
 import { some } from "../format";
 import { ChallengeChangedDocument, OrderChallengesDocument, OrderChangedDocument } from "../gql/graphql";
+import { useLooks } from "../looks";
 import { useEvents, useQuery } from "../query";
-import { type ChallengeOrder, isAutomatic, type Preparations, shown, typesOf, usePreparations, useRespond } from "./challenge-data";
+import { type ChallengeOrder, type Preparations, shown, typesOf, usePreparations, useRespond } from "./challenge-data";
 import { NameCard } from "./challenge-name";
 import { Together } from "./challenge-together";
 import { NotFound } from "./not-found";
 import { useAnnouncedProofs } from "./order-announce";
-import { namesOf, type Proof } from "./order-parts";
+import { isAutomatic, namesOf, type Proof } from "./order-parts";
 import { PlainProblem } from "./order-problem";
 import { ProofCount } from "./order-proofs";
 import { Advice, Delay } from "./order-waits";
@@ -25,6 +26,7 @@ export function Challenges({ id }: { id: string }) {
   const listening = order ? { id } : null;
   useEvents(ChallengeChangedDocument, order ? { orderId: id } : null, ({ challengeStatus }) => take(challengeStatus));
   useEvents(OrderChangedDocument, listening, refetch);
+  useLooks(order ? id : null, refetch);
   if (!data) return error ? <Failure error={error} retry={refetch} /> : <Loading />;
   if (!order) return <NotFound what="order" />;
   const above = [
@@ -32,7 +34,11 @@ export function Challenges({ id }: { id: string }) {
     { href: `/acme/orders/${id}`, name: some(order.domains, 1) },
   ];
   return (
-    <Page title="Challenges" lead={`How ${some(order.domains)} ${order.domains.length === 1 ? "is" : "are"} proved to be yours.`} above={above}>
+    <Page
+      title="Challenges"
+      lead={`How ${some(order.domains)} ${order.domains.length === 1 ? "is" : "are"} proved to be yours.`}
+      above={above}
+    >
       {error && <Failure error={error} retry={refetch} />}
       <Outcome order={order} />
       {order.delay && <Delay delay={order.delay} />}
@@ -68,8 +74,11 @@ function Outcome({ order: { id, status, certificate, error } }: { order: Challen
       </Note>
     );
   }
-  if (status === "READY" || status === "PROCESSING") return <Note tone="good">All names are proved; the CA issues the certificate.</Note>;
-  return status === "NEW" ? <Note tone="info">The order is being placed at the CA; its challenges come then.</Note> : null;
+  if (status === "READY" || status === "PROCESSING")
+    return <Note tone="good">All names are proved; the CA issues the certificate.</Note>;
+  return status === "NEW" ? (
+    <Note tone="info">The order is being placed at the CA; its challenges come then.</Note>
+  ) : null;
 }
 
 interface NamesProps {
@@ -90,8 +99,12 @@ function Names({ order, preparations, onProof }: NamesProps) {
     const proof = shown(name, type, preparations);
     return { name, proof, preparation: proof && preparations.get(proof.id), isAutomatic: isAutomatic(name, order) };
   });
-  const open = order.status === "PENDING" ? rows.filter(({ name, isAutomatic }) => name.status === "PENDING" && !isAutomatic) : [];
-  const general = order.advice.filter(({ identifier }) => !identifier || !open.some(({ proof }) => proof?.identifier === identifier));
+  const open =
+    order.status === "PENDING" ? rows.filter(({ name, isAutomatic }) => name.status === "PENDING" && !isAutomatic) : [];
+  const general = order.advice.filter(
+    ({ identifier }) =>
+      !identifier || !open.some(({ name, proof }) => [name.name, proof?.identifier].includes(identifier)),
+  );
   return (
     <>
       {order.status === "PENDING" && <Advice advice={general} />}
@@ -101,7 +114,14 @@ function Names({ order, preparations, onProof }: NamesProps) {
       </Panel>
       <ul class="challenges">
         {rows.map(({ name, ...row }) => (
-          <NameCard key={name.name} name={name} order={order} {...row} told={told} onRespond={(challenge) => void respond([challenge])} />
+          <NameCard
+            key={name.name}
+            name={name}
+            order={order}
+            {...row}
+            told={told}
+            onRespond={(challenge) => void respond([challenge])}
+          />
         ))}
       </ul>
     </>

@@ -15,7 +15,10 @@ export function useAnnouncedProofs(status: string | undefined, names: readonly N
     known.current = { status, names: new Map(names.map((name) => [name.name, name.status])) };
     if (!before) return;
     const changed = names.filter(({ name, status }) => (before.names.get(name) ?? status) !== status);
-    const said = changed.length > MOST ? [] : changed.map(({ name, status }) => `${name}: challenge ${words(status).toLowerCase()}`);
+    const said =
+      changed.length > MOST
+        ? []
+        : changed.map(({ name, status }) => `${name}: challenge ${words(status).toLowerCase()}`);
     if (changed.length > MOST) said.push(`${provedOf(names)} of ${names.length} names proved`);
     if (before.status !== status) said.push(`The order is ${words(status).toLowerCase()}`);
     if (said.length > 0) announce(said.join(". "));

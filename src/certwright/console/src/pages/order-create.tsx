@@ -38,7 +38,10 @@ function NoAccount() {
   const mayCreate = useMay("ADMIN");
   return (
     <Note tone="info" title="An account comes first">
-      <p>Certificates are ordered with an account at a certificate authority.{!mayCreate && " An administrator can create one."}</p>
+      <p>
+        Certificates are ordered with an account at a certificate authority.
+        {!mayCreate && " An administrator can create one."}
+      </p>
       {mayCreate && (
         <a class="button primary" href="/acme/accounts/create">
           Create an account
@@ -50,8 +53,13 @@ function NoAccount() {
 
 function Form({ choices }: { choices: OrderChoicesQuery }) {
   const { route, query } = useLocation();
-  const accounts = choices.accounts.edges.map(({ node }) => ({ ...node, name: `${node.email}, ${serverName(node.acmeServer, choices.acmeServers)}` }));
-  const [accountId, setAccount] = useState(accounts.find(({ id }) => id === query["account"])?.id ?? accounts[0]?.id ?? "");
+  const accounts = choices.accounts.edges.map(({ node }) => ({
+    ...node,
+    name: `${node.email}, ${serverName(node.acmeServer, choices.acmeServers)}`,
+  }));
+  const [accountId, setAccount] = useState(
+    accounts.find(({ id }) => id === query["account"])?.id ?? accounts[0]?.id ?? "",
+  );
   const [text, setText] = useState(() => namesIn(query["domains"] ?? "").join("\n"));
   const [options, setOptions] = useState<Options>(DEFAULTS);
   const [key] = useState(once);
@@ -60,7 +68,11 @@ function Form({ choices }: { choices: OrderChoicesQuery }) {
   const account = accounts.find(({ id }) => id === accountId);
   const refused = create.error && refusal(create.error);
   const at = (field: string) => (refused?.field === field ? refused.message : null);
-  const shared = { options, at, onChange: (change: Partial<Options>) => setOptions((last) => ({ ...last, ...change })) };
+  const shared = {
+    options,
+    at,
+    onChange: (change: Partial<Options>) => setOptions((last) => ({ ...last, ...change })),
+  };
 
   const submit = async (event: Event) => {
     event.preventDefault();
@@ -120,7 +132,11 @@ function Form({ choices }: { choices: OrderChoicesQuery }) {
         <summary>Advanced</summary>
         <fieldset class="panel-body">
           <legend class="unseen">Advanced</legend>
-          <Advanced {...shared} providers={choices.challengeProviders} others={accounts.filter(({ id }) => id !== accountId)} />
+          <Advanced
+            {...shared}
+            providers={choices.challengeProviders}
+            others={accounts.filter(({ id }) => id !== accountId)}
+          />
         </fieldset>
       </details>
       {create.error && !FIELDS.includes(refused?.field ?? "") && <Failure error={create.error} />}

@@ -51,7 +51,7 @@ export function NamesField({ text, onText, names, error }: Props) {
     <>
       <Field
         label="Domain names"
-        hint="Paste them as they are: by commas, spaces or lines, or as URLs. *.example.com is for all names right below it."
+        hint="Paste them as they are: by commas, spaces, lines, or as URLs. *.example.com is for all right below it."
         error={fault ?? (bad > 0 ? null : error)}
       >
         {(tied) => (

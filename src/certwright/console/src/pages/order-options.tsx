@@ -46,7 +46,11 @@ export function ProfileChoice({ server, options, onChange, at }: Props & { serve
   return (
     <Field label="Profile" hint="What kind of certificate; each has its own lifetime and bounds." error={at("profile")}>
       {(tied) => (
-        <select {...tied} value={options.profile} onChange={(event) => onChange({ profile: event.currentTarget.value })}>
+        <select
+          {...tied}
+          value={options.profile}
+          onChange={(event) => onChange({ profile: event.currentTarget.value })}
+        >
           <option value="">The CA's usual one</option>
           {profiles.map(({ name, description }) => (
             <option key={name} value={name}>
@@ -65,7 +69,11 @@ export function KeyChoice({ options, onChange, at }: Props) {
     <>
       <Field label="Key" hint="Certwright makes it, keeps it sealed, and hands it to operators." error={at("keyType")}>
         {(tied) => (
-          <select {...tied} value={options.keyType} onChange={(event) => onChange({ keyType: event.currentTarget.value as KeyType })}>
+          <select
+            {...tied}
+            value={options.keyType}
+            onChange={(event) => onChange({ keyType: event.currentTarget.value as KeyType })}
+          >
             {KEY_TYPES.map(([type, meaning]) => (
               <option key={type} value={type}>
                 {meaning}
@@ -74,7 +82,11 @@ export function KeyChoice({ options, onChange, at }: Props) {
           </select>
         )}
       </Field>
-      <CheckField label="Renewals use the same key again" isChecked={options.reuseKey} onCheck={(reuseKey) => onChange({ reuseKey })} />
+      <CheckField
+        label="Renewals use the same key again"
+        isChecked={options.reuseKey}
+        onCheck={(reuseKey) => onChange({ reuseKey })}
+      />
     </>
   );
 }
@@ -90,7 +102,11 @@ export function Advanced({ options, onChange, at, providers, others }: AdvancedP
     <>
       <Field label="How to prove the names" error={at("solver")}>
         {(tied) => (
-          <select {...tied} value={options.solver} onChange={(event) => onChange({ solver: event.currentTarget.value })}>
+          <select
+            {...tied}
+            value={options.solver}
+            onChange={(event) => onChange({ solver: event.currentTarget.value })}
+          >
             <option value="">Automatic: by the provider of each name's zone, else by you</option>
             <option value="manual">By you</option>
             {providers.map(({ id, name, zones }) => (
@@ -104,7 +120,11 @@ export function Advanced({ options, onChange, at, providers, others }: AdvancedP
       {others.length > 0 && (
         <Field label="If the CA fails, go on with" error={at("fallbackAccountIds")}>
           {(tied) => (
-            <select {...tied} value={options.fallback} onChange={(event) => onChange({ fallback: event.currentTarget.value })}>
+            <select
+              {...tied}
+              value={options.fallback}
+              onChange={(event) => onChange({ fallback: event.currentTarget.value })}
+            >
               <option value="">No other account: wait for the CA</option>
               {others.map(({ id, name }) => (
                 <option key={id} value={id}>

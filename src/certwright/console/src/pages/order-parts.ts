@@ -12,6 +12,13 @@ export interface Name {
   status: Proof["status"];
 }
 
+interface Answered {
+  /** The provider that answers all challenges, or `manual`. */
+  solver?: string | null;
+  presentations: readonly { challengeId: string }[];
+}
+
+export const MANUAL = "manual";
 const RANK: Record<Proof["status"], number> = { VALID: 3, PROCESSING: 2, INVALID: 1, PENDING: 0 };
 const FINAL: OrderStatus[] = ["VALID", "INVALID"];
 
@@ -36,6 +43,12 @@ export function namesOf(challenges: readonly Proof[], domains: readonly string[]
     const best = proofs.reduce((a, b) => (RANK[b.status] > RANK[a.status] ? b : a));
     return { name, proofs, told: best.status === "PENDING" ? undefined : best, status: best.status };
   });
+}
+
+/** Whether Certwright responds itself, by a provider. */
+export function isAutomatic({ proofs }: Name, order: Answered): boolean {
+  if (order.solver && order.solver !== MANUAL) return true;
+  return proofs.some(({ id, solver }) => solver || order.presentations.some(({ challengeId }) => challengeId === id));
 }
 
 export function provedOf(names: readonly Name[]): number {

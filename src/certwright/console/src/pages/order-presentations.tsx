@@ -8,8 +8,8 @@ type Presentation = PresentationPartsFragment;
 
 const STATES: Record<Presentation["state"], [string, string]> = {
   PLANNED: ["PENDING", "About to be published"],
-  PRESENTED: ["PROCESSING", "Published; the name servers are watched"],
-  VISIBLE: ["VALID", "Seen at every name server"],
+  PRESENTED: ["PROCESSING", "Published, not seen yet"],
+  VISIBLE: ["VALID", "Seen everywhere"],
   REMOVING: ["PENDING", "Being removed"],
 };
 
@@ -58,7 +58,10 @@ function Servers({ servers }: { servers: Presentation["servers"] }) {
       <ul class="servers">
         {servers.map(({ name, address, agrees, answered, answer }) => (
           <li key={`${name} ${address}`}>
-            <Status of={agrees ? "VALID" : answered ? "PENDING" : "INVALID"} label={agrees ? "Has it" : answered ? "Not yet" : "No answer"} />{" "}
+            <Status
+              of={agrees ? "VALID" : answered ? "PENDING" : "INVALID"}
+              label={agrees ? "Has it" : answered ? "Not yet" : "No answer"}
+            />{" "}
             <span class="mono name">
               {name} ({address})
             </span>

@@ -7,7 +7,8 @@ const PLAIN: Record<string, string> = {
   badCSR: "The CA does not accept the certificate signing request.",
   caa: "A CAA record of the domain does not let this CA issue for it.",
   compound: "Several things are wrong at once; each is named below.",
-  connection: "The CA could not connect to the server that the name leads to. Is it reachable from everywhere, at port 80?",
+  connection:
+    "The CA could not connect to the server that the name leads to. Is it reachable from everywhere, at port 80?",
   dns: "The CA's look-up in the DNS failed. Is the record there, and do the domain's name servers answer?",
   incorrectResponse: "What the CA found is not what it asked for. Compare it with what is to be published.",
   invalidProfile: "The CA does not issue this kind of certificate.",

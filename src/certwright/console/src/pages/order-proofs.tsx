@@ -46,5 +46,5 @@ export function ProofCount({ names }: { names: readonly Name[] }) {
 function by({ proofs, told }: Name, providers: ReadonlyMap<string, string>): string {
   const automatic = proofs.find(({ id, solver }) => solver || providers.has(id));
   if (automatic) return `${automatic.type}, ${providers.get(automatic.id) ?? "by Certwright"}`;
-  return told ? told.type : proofs.map(({ type }) => type).join(" or ");
+  return told ? told.type : "Not begun";
 }

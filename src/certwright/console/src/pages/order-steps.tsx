@@ -3,9 +3,9 @@ import { words } from "../format";
 import type { OrderStatus } from "../gql/graphql";
 
 const STEPS: [OrderStatus, string][] = [
-  ["NEW", "Placed at the CA"],
-  ["PENDING", "Names are proved"],
-  ["READY", "All are proved"],
+  ["NEW", "Placing at the CA"],
+  ["PENDING", "Proving the names"],
+  ["READY", "All names proved"],
   ["PROCESSING", "The CA issues"],
   ["VALID", "The certificate is there"],
 ];

@@ -1,6 +1,9 @@
-/** From whatever was pasted to the names in it. Only what is surely not part of a name goes: the server judges the rest. */
+/** From whatever was pasted to the names in it. What is surely no part of one goes; the server judges the rest. */
 export function namesIn(text: string): string[] {
-  const names = text.split(/[\s,;|]+/).map(nameIn).filter(Boolean);
+  const names = text
+    .split(/[\s,;|]+/)
+    .map(nameIn)
+    .filter(Boolean);
   const seen = new Set<string>();
   return names.filter((name) => !seen.has(name.toLowerCase()) && seen.add(name.toLowerCase()));
 }

@@ -11,6 +11,7 @@ import { Pager, Table } from "../components/table";
 import { Time } from "../components/time";
 import { serverName, some, words } from "../format";
 import { OrdersChangedDocument, OrdersDocument, type OrdersQuery, type OrderStatus } from "../gql/graphql";
+import { useLooks } from "../looks";
 import { useEvents, useQuery } from "../query";
 import { useMay } from "../viewer";
 import "../styles/orders.css";
@@ -27,10 +28,12 @@ export function Orders() {
   const shown = { first: SIZE, after: after ?? null, status: wanted, accountId: account || null };
   const { data, error, refetch } = useQuery(OrdersDocument, shown);
   const announce = useAnnounce();
-  useEvents(OrdersChangedDocument, { accountId: account || null }, ({ orderStatus: { domains, status } }) => {
-    announce(`Order of ${some(domains)}: ${words(status)}`);
+  useEvents(OrdersChangedDocument, { accountId: account || null }, ({ orderStatus: { id, domains, status } }) => {
+    const known = data?.orders.edges.find(({ node }) => node.id === id)?.node.status;
+    if (known !== status) announce(`Order of ${some(domains)}: ${words(status)}`);
     refetch();
   });
+  useLooks(account ?? "", refetch);
   const order = useMay("OPERATOR") && (
     <a class="button primary" href={account ? `${PATH}/create?account=${account}` : `${PATH}/create`}>
       <Icon name="plus" />
@@ -44,8 +47,16 @@ export function Orders() {
       {!data && !error && <Loading />}
       {data && (
         <Panel title={after ? "Older orders" : "Newest first"} actions={<Filters data={data} filter={filter} />}>
-          <Rows data={data} empty={wanted || account ? "No order is like that." : <>Nothing has been ordered yet. {order}</>} />
-          <Pager path={PATH} after={after} next={data.orders.pageInfo.hasNextPage ? data.orders.pageInfo.endCursor : null} keep={filter} />
+          <Rows
+            data={data}
+            empty={wanted || account ? "No order is like that." : <>Nothing has been ordered yet. {order}</>}
+          />
+          <Pager
+            path={PATH}
+            after={after}
+            next={data.orders.pageInfo.hasNextPage ? data.orders.pageInfo.endCursor : null}
+            keep={filter}
+          />
         </Panel>
       )}
     </Page>
@@ -61,8 +72,18 @@ function Rows({ data, empty }: { data: OrdersQuery; empty: preact.ComponentChild
       empty={empty}
       columns={[
         { name: "Names", cell: ({ id, domains }) => <a href={`${PATH}/${id}`}>{some(domains)}</a> },
-        { name: "Account", cell: ({ account }) => <a href={`/acme/accounts/${account.id}`}>{account.email}</a> },
-        { name: "Status", cell: ({ status, delay }) => <Status of={status} label={delay ? `${words(status)}, waits` : words(status)} /> },
+        {
+          name: "Account",
+          cell: ({ account }) => (
+            <a class="order-account" href={`/acme/accounts/${account.id}`}>
+              {account.email}
+            </a>
+          ),
+        },
+        {
+          name: "Status",
+          cell: ({ status, delay }) => <Status of={status} label={delay ? `${words(status)}, waits` : words(status)} />,
+        },
         { name: "Changed", isEnd: true, cell: ({ updatedAt }) => <Time at={updatedAt} /> },
       ]}
     />
@@ -93,7 +114,11 @@ function Filters({ data, filter }: { data: OrdersQuery; filter: Filter }) {
       </Field>
       <Field label="Account">
         {(tied) => (
-          <select {...tied} value={filter.account ?? ""} onChange={(event) => go({ account: event.currentTarget.value })}>
+          <select
+            {...tied}
+            value={filter.account ?? ""}
+            onChange={(event) => go({ account: event.currentTarget.value })}
+          >
             <option value="">All</option>
             {data.accounts.edges.map(({ node: { id, email, acmeServer } }) => (
               <option key={id} value={id}>

@@ -44,7 +44,14 @@ function Create({ kinds }: { kinds: readonly Kind[] }) {
       </Panel>
       {kind && (
         <Panel title="Settings">
-          <ProviderForm key={chosen} kind={kind} verb="Add the provider" isBusy={create.isBusy} error={create.error} onSubmit={submit}>
+          <ProviderForm
+            key={chosen}
+            kind={kind}
+            verb="Add the provider"
+            isBusy={create.isBusy}
+            error={create.error}
+            onSubmit={submit}
+          >
             <a class="button" href="/acme/providers">
               Cancel
             </a>
@@ -55,7 +62,15 @@ function Create({ kinds }: { kinds: readonly Kind[] }) {
   );
 }
 
-function KindChoice({ kinds, chosen, onChoose }: { kinds: readonly Kind[]; chosen: string; onChoose: (name: string) => void }) {
+function KindChoice({
+  kinds,
+  chosen,
+  onChoose,
+}: {
+  kinds: readonly Kind[];
+  chosen: string;
+  onChoose: (name: string) => void;
+}) {
   const group = useId();
   return (
     <fieldset>

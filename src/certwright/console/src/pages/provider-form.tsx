@@ -30,8 +30,8 @@ interface Props {
 export function ProviderForm({ kind, known, verb, isBusy, error, onSubmit, children }: Props) {
   const [name, setName] = useState(known?.name ?? "");
   const [zones, setZones] = useState(known?.zones.join("\n") ?? "");
-  const [values, setValues] = useState<Record<string, string>>(
-    () => Object.fromEntries(known?.settings.map((setting) => [setting.name, setting.value]) ?? []),
+  const [values, setValues] = useState<Record<string, string>>(() =>
+    Object.fromEntries(known?.settings.map((setting) => [setting.name, setting.value]) ?? []),
   );
   const refused = error && refusal(error);
   const shown = new Set(["name", "zones", ...kind.settings.map((setting) => setting.name)]);
@@ -45,14 +45,28 @@ export function ProviderForm({ kind, known, verb, isBusy, error, onSubmit, child
   };
   return (
     <form onSubmit={submit} noValidate>
-      <TextField label="Name" hint="What you call it." name="name" isRequired value={name} onValue={setName} error={at("name")} />
+      <TextField
+        label="Name"
+        hint="What you call it."
+        name="name"
+        isRequired
+        value={name}
+        onValue={setName}
+        error={at("name")}
+      />
       <Field
         label="Zones"
         hint="The domains that it serves, with all below them; none: every name that no other provider serves."
         error={at("zones")}
       >
         {(tied) => (
-          <textarea {...tied} rows={3} spellcheck={false} value={zones} onInput={(event) => setZones(event.currentTarget.value)} />
+          <textarea
+            {...tied}
+            rows={3}
+            spellcheck={false}
+            value={zones}
+            onInput={(event) => setZones(event.currentTarget.value)}
+          />
         )}
       </Field>
       {kind.settings.map((setting) => (

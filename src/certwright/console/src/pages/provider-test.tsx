@@ -50,7 +50,8 @@ function Result({ of: { record, visible, servers } }: { of: Trial }) {
     <div class="stack">
       <Note tone={visible ? "good" : "warn"} title={visible ? "It works" : "Not every name server had it in time"}>
         <p>
-          The record was <span class="mono name">{record}</span>.{!visible && " It may still get there: servers may be slow."}
+          The record was <span class="mono name">{record}</span>.
+          {!visible && " It may still get there: servers may be slow."}
         </p>
       </Note>
       <Table
@@ -60,7 +61,11 @@ function Result({ of: { record, visible, servers } }: { of: Trial }) {
         empty="No name server of the zone was found."
         columns={[
           { name: "Name server", cell: (server) => <span class="name">{server.name || server.address}</span> },
-          { name: "Answer", cell: ({ agrees, answered, answer }) => (agrees ? "Has it" : answered ? (answer ?? "Does not have it") : "None") },
+          {
+            name: "Answer",
+            cell: ({ agrees, answered, answer }) =>
+              agrees ? "Has it" : answered ? (answer ?? "Does not have it") : "None",
+          },
         ]}
       />
     </div>

@@ -6,7 +6,12 @@ import { Loading } from "../components/loading";
 import { Failure, Note } from "../components/note";
 import { Page } from "../components/page";
 import { Panel } from "../components/panel";
-import { DeleteProviderDocument, ProviderDocument, type ProviderPartsFragment, UpdateProviderDocument } from "../gql/graphql";
+import {
+  DeleteProviderDocument,
+  ProviderDocument,
+  type ProviderPartsFragment,
+  UpdateProviderDocument,
+} from "../gql/graphql";
 import { useAction, useQuery } from "../query";
 import { useMay } from "../viewer";
 import { NotFound } from "./not-found";
@@ -23,9 +28,18 @@ export function ProviderPage({ id }: { id: string }) {
   if (!provider) return <NotFound what="challenge provider" />;
   const kind = data.challengeProviderKinds.find(({ name }) => name === provider.kind);
   return (
-    <Page title={provider.name} lead={kind?.title ?? provider.kind} above={ABOVE} actions={mayChange && <Delete provider={provider} />}>
+    <Page
+      title={provider.name}
+      lead={kind?.title ?? provider.kind}
+      above={ABOVE}
+      actions={mayChange && <Delete provider={provider} />}
+    >
       <div class="narrow stack">
-        {!kind && <Note tone="warn">This server does not know the kind {provider.kind} any more: nothing is answered by it.</Note>}
+        {!kind && (
+          <Note tone="warn">
+            This server does not know the kind {provider.kind} any more: nothing is answered by it.
+          </Note>
+        )}
         {!mayChange && <Note tone="info">Administrators test and change providers.</Note>}
         {kind && mayChange && kind.challengeType === "dns-01" && <ProviderTest id={id} zones={provider.zones} />}
         {kind && mayChange && <Settings key={provider.updatedAt} provider={provider} kind={kind} onChange={refetch} />}
@@ -45,7 +59,14 @@ function Settings({ provider, kind, onChange }: { provider: ProviderPartsFragmen
   };
   return (
     <Panel title="Settings">
-      <ProviderForm kind={kind} known={provider} verb="Save" isBusy={update.isBusy} error={update.error} onSubmit={submit} />
+      <ProviderForm
+        kind={kind}
+        known={provider}
+        verb="Save"
+        isBusy={update.isBusy}
+        error={update.error}
+        onSubmit={submit}
+      />
     </Panel>
   );
 }
@@ -63,7 +84,13 @@ function Delete({ provider: { id, name } }: { provider: ProviderPartsFragment })
         Delete
       </button>
       {isAsking && (
-        <Confirm title={`Delete ${name}?`} verb="Delete it" isBusy={remove.isBusy} onConfirm={run} onClose={() => setAsking(false)}>
+        <Confirm
+          title={`Delete ${name}?`}
+          verb="Delete it"
+          isBusy={remove.isBusy}
+          onConfirm={run}
+          onClose={() => setAsking(false)}
+        >
           <p>Renewals of names in its zones wait for somebody to answer their challenges from then on.</p>
           {remove.error && <Failure error={remove.error} />}
         </Confirm>

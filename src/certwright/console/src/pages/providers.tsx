@@ -10,7 +10,7 @@ import { ProvidersDocument } from "../gql/graphql";
 import { useQuery } from "../query";
 import { useMay } from "../viewer";
 
-const LEAD = "Who answers challenges for you: orders for names in a provider's zones need no further action.";
+const LEAD = "They answer the challenges of orders for names in their zones.";
 
 export function Providers() {
   const { data, error, refetch } = useQuery(ProvidersDocument, {});
@@ -35,9 +35,17 @@ export function Providers() {
             id={({ id }) => id}
             empty="There is none yet: every challenge is yours to answer, or this server's by http-01."
             columns={[
-              { name: "Name", cell: ({ id, name }) => (mayCreate ? <a href={`/acme/providers/${id}`}>{name}</a> : name) },
-              { name: "Kind", cell: ({ kind }) => title(kind) },
-              { name: "Zones", cell: ({ zones }) => (zones.length > 0 ? some(zones) : "Every name that no other one serves") },
+              {
+                name: "Name",
+                cell: ({ id, name }) => (mayCreate ? <a href={`/acme/providers/${id}`}>{name}</a> : name),
+              },
+              { name: "Kind", cell: ({ kind }) => <div class="roomy">{title(kind)}</div> },
+              {
+                name: "Zones",
+                cell: ({ zones }) => (
+                  <div class="roomy">{zones.length > 0 ? some(zones) : "All that no other serves"}</div>
+                ),
+              },
               { name: "Changed", isEnd: true, cell: ({ updatedAt }) => <Time at={updatedAt} /> },
             ]}
           />
