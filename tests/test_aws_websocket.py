@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from certwright.aws.app import App, utc_now
 from certwright.aws.connections import Connections, Subscription
 from certwright.aws.dynamo_item import decode_item
 from certwright.aws.websocket import serve
+from certwright.errors import Conflict, Unauthenticated
 from certwright.model import Role, system
 from certwright.table import Item, Key, Table
 from tests.support.gateway import MAX_FRAME, MAX_MESSAGE
@@ -149,7 +151,7 @@ def test_sockets_are_posted_to_where_they_came_from_unless_the_stack_says_otherw
 
     request = {"connectionId": "c", "domainName": "own.example", "stage": "prod", "requestTimeEpoch": 1}
     function = serve(App({"CERTWRIGHT_STORE": "dynamodb:t", **stack}, client=client))
-    function({"requestContext": {"eventType": "MESSAGE", **request}, "body": '{"type": "pong"}'})
+    function({"requestContext": {"eventType": "MESSAGE", **request}, "body": '{"type": "pong"}'}, None)
     assert asked["apigatewaymanagementapi"] == endpoint
 
 
@@ -372,25 +374,49 @@ def test_subscribe_that_comes_after_the_end_of_its_socket_leaves_nothing(paralle
     assert parallel.rows(f"socket#{id}") + parallel.rows("#topic#") == []
 
 
-class EndsSocket:
-    """A table in which a socket's end comes between reading about it and what is written then."""
+class Interrupted:
+    """A table where something else happens between what is read and what follows from it."""
 
-    def __init__(self, table: Table, connection_id: str) -> None:
-        self.query, self.write = table.query, table.write
+    def __init__(self, table: Table, meanwhile: Callable[[], None]) -> None:
+        self.write = table.write
         self._table = table
-        self._connections = Connections(table, lambda: int(time.time()))
-        self._id = connection_id
+        self._meanwhile = meanwhile
 
     def get(self, keys: Sequence[Key]) -> list[Item | None]:
         found = self._table.get(keys)
-        self._connections.forget(self._id)
+        self._meanwhile()
         return found
+
+    def query(self, pk: str, **options: Any) -> list[Item]:
+        found = self._table.query(pk, **options)
+        self._meanwhile()
+        return found
+
+
+def interrupted(cloud: Cloud, meanwhile: Callable[[], None]) -> Connections:
+    table: Any = Interrupted(cloud.own.table, meanwhile)
+    return Connections(table, cloud.own.seconds)
 
 
 def test_complete_at_the_end_of_its_socket_leaves_nothing(parallel: Cloud) -> None:
     with Socket(parallel.sockets.ws_url) as socket:
         socket.init(parallel.token("viewer", Role.VIEWER))
-        id, table = parallel.sockets.newest, parallel.own.table
-        ending: Any = EndsSocket(table, id)
-        Connections(ending, lambda: int(time.time())).complete(id, "1", 1)
+        id = parallel.sockets.newest
+        interrupted(parallel, lambda: parallel.own.connections.forget(id)).complete(id, "1", 1)
         assert parallel.rows(f"socket#{id}") == []
+
+
+def test_subscribe_at_the_end_of_its_socket_leaves_nothing(parallel: Cloud) -> None:
+    with Socket(parallel.sockets.ws_url) as socket:
+        socket.init(parallel.token("viewer", Role.VIEWER))
+        id, connections = parallel.sockets.newest, parallel.own.connections
+        connection = connections.find(id)
+        assert connection
+        late = Subscription(id, "1", STREAM, connection.session, ("default", None))
+
+        def subscribe_meanwhile() -> None:
+            with suppress(Conflict, Unauthenticated):
+                connections.add(late, 1)
+
+        interrupted(parallel, subscribe_meanwhile).forget(id)
+        assert parallel.rows(f"socket#{id}") + parallel.rows("#topic#") == []

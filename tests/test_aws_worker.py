@@ -85,14 +85,14 @@ def test_hint_of_what_is_leased_or_gone_or_done_is_passed_over(cloud: Cloud, stu
 
 def test_hints_that_come_late_and_crosswise_change_nothing(cloud: Cloud, stub: StubCa, order: str) -> None:
     other = str(cloud.create_order(cloud.create_account()["id"], "b.example")["id"])
-    hints = [hint(order, "m1"), hint(other, "m2"), hint(order, "m3")]
-    assert cloud.deliver(hints[::-1]) == []
+    hints = [[hint(order, "m1")], [hint(other, "m2")], [hint(order, "m3")]]
+    assert [cloud.deliver(batch) for batch in hints[::-1]] == [[]] * 3
     for pending in (order, other):
         cloud.prove(pending)
-    assert cloud.deliver([*hints, hint(other, "m4")]) == []
+    assert [cloud.deliver(batch) for batch in hints] == [[]] * 3
     assert {status(cloud, order), status(cloud, other)} == {"VALID"}
     asked = stub.operations()
-    assert cloud.deliver(hints) == []
+    assert [cloud.deliver(batch) for batch in hints[::-1]] == [[]] * 3
     assert stub.operations() == asked
 
 

@@ -1,7 +1,9 @@
 """The bill in docs/aws-cost.md follows from the prices and amounts above it."""
 
+import re
+
 from tests.test_bench import WRITE_UNITS
-from tests.test_documentation import ROOT, rows
+from tests.test_documentation import ROOT, rows, section
 
 PAGE = (ROOT / "docs" / "aws-cost.md").read_text()
 COUNTS = (1_000, 100_000, 1_000_000)
@@ -49,3 +51,10 @@ def test_every_price_has_its_amount() -> None:
 
 def test_write_units_of_the_bill_are_those_that_are_measured() -> None:
     assert float(table("Use")[0][1]) == WRITE_UNITS, "change it in `Use`; the test above then says what the bill is"
+
+
+def test_readme_names_the_bill_for_certificates_of_90_days() -> None:
+    [total] = [row for row in table("The bill") if row[0] == "**all**"]
+    told = " ".join(section("On AWS").split())
+    for count, bill_of_90_days in zip(COUNTS, total[1::2], strict=True):
+        assert re.search(rf"{re.escape(bill_of_90_days)} USD for {count:,}\b", told)

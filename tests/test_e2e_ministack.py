@@ -21,6 +21,8 @@ from tests.support.ministack import MiniStack, Stack, missing_for_deploy, packag
 from tests.support.pebble import Pebble
 from tests.support.socket import Socket
 
+ISSUANCE = ["NEW", "PENDING", "READY", "PROCESSING", "VALID"]
+
 
 class Team(Operations):
     """The deployed service, as it is reached over HTTP; its tokens are made on the command line."""
@@ -67,6 +69,13 @@ class Team(Operations):
     def log(self, group: str) -> list[str]:
         pages = self.aws.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
         return [event["message"] for page in pages for event in page["events"]]
+
+    def subscriptions(self) -> int:
+        """How many there are, on all sockets."""
+        items = self.aws.client("dynamodb").scan(TableName=self.stack.outputs["TableName"], ConsistentRead=True)[
+            "Items"
+        ]
+        return sum("#topic#" in item["pk"]["S"] for item in items)
 
     def close(self) -> None:
         self._http.close()
@@ -126,17 +135,23 @@ def test_main_job_through_the_deployed_endpoint(team: Team, account: str, tmp_pa
 
 def test_sockets_see_every_challenge_and_order_change(team: Team, account: str) -> None:
     order = team.create_order(account, "socket.example")["id"]
-    with Socket(team.stack.ws_url) as challenges, Socket(team.stack.ws_url) as orders:
-        challenges.init(team.viewer)
-        orders.init(team.viewer)
+    with Socket(team.stack.ws_url) as challenges, Socket(team.stack.ws_url) as orders, Socket(team.stack.ws_url) as all:
+        for socket, token in ((challenges, team.viewer), (orders, team.viewer), (all, team.admin)):
+            socket.init(token)
         challenges.subscribe("1", "subscription($o: ID!) { challengeStatus(orderId: $o) { type status } }", o=order)
         orders.subscribe("1", "subscription($o: ID!) { orderStatus(id: $o) { status } }", o=order)
-        assert orders.execute("{ __typename }") == {"data": {"__typename": "Query"}}  # Both are subscribed by now.
+        all.subscribe("1", "subscription { auditEvents { type subjectId } }")
+        await_true(lambda: team.subscriptions() == 3)
         team.prove(order)
         seen = [data["orderStatus"]["status"] for data in orders.payloads("VALID", seconds=60)]
         changes = [data["challengeStatus"] for data in challenges.payloads('"VALID"', seconds=60)]
+        told = [data["auditEvents"] for data in all.payloads("OrderFulfilled", seconds=60)]
     assert [c["status"] for c in changes if c["type"] == "dns-01"][-2:] == ["PROCESSING", "VALID"]
-    assert list(dict.fromkeys(seen))[-1] == "VALID"
+    statuses = list(dict.fromkeys(seen))
+    assert statuses == [status for status in ISSUANCE if status in statuses]
+    types = [event["type"] for event in told if event["subjectId"] == order]
+    assert {"ChallengeResponded", "ChallengeValidated", "OrderReady"} <= set(types)
+    assert sorted(types) == sorted(team.audit_types(order)[-len(types) :])
 
 
 def test_every_audit_event_is_in_s3_and_in_the_log_group(team: Team, account: str) -> None:

@@ -38,6 +38,8 @@ from certwright.table import Item, Put
 from tests.support.browser import require_console
 from tests.support.ministack import NATIVE, ROOT, STAGE, missing_for_deploy, package, zips
 from tests.test_cost_document import table
+from tests.test_documentation import rows as rows_of
+from tests.test_documentation import section
 
 PLATFORMS = ["x86_64", "arm64"]
 [OTHER] = [platform for platform in PLATFORMS if platform != NATIVE]
@@ -145,10 +147,10 @@ def test_size_of_each_zip_is_printed() -> None:
     if reason := missing_for_deploy():
         pytest.skip(reason)
     package()
-    command = [sys.executable, ROOT / "tools" / "package.py", "--architecture", NATIVE]
+    command = [sys.executable, str(ROOT / "tools" / "package.py"), "--architecture", NATIVE]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     packed = {name: (zips() / f"{name}.zip").stat().st_size for name in FUNCTIONS}
-    told = {name: size for name, size in re.findall(rf"(\w+) +{NATIVE} +([\d.]+ MB) +[\d.]+ MB", done.stdout)}
+    told = dict(re.findall(rf"(\w+) +{NATIVE} +([\d.]+ MB) +[\d.]+ MB", done.stdout))
     assert told == {name: f"{size / 1e6:.1f} MB" for name, size in packed.items()}
 
 
@@ -367,7 +369,8 @@ def flat(value: Any) -> str:
     """What a reference to a resource, or to an attribute of it, is in Fn::Sub."""
     if isinstance(value, str):
         return value
-    return "${%s}" % ".".join(value["Fn::GetAtt"] if "Fn::GetAtt" in value else [value["Ref"]])
+    path = ".".join(value["Fn::GetAtt"]) if "Fn::GetAtt" in value else value["Ref"]
+    return f"${{{path}}}"
 
 
 def shown(template: dict[str, Any]) -> Iterator[Metric]:
@@ -382,12 +385,14 @@ def shown(template: dict[str, Any]) -> Iterator[Metric]:
             yield before[0], before[1], before[-1]
 
 
-def happened(*kinds: type[Event]) -> list[Record]:
-    """A record of each of these events about an order or an operation."""
-    about = {"account_id": "a", "certificate_id": "c", "problem": "p", "until": "u", "operation": "o", "reason": "r"}
-    events = [
-        kind(**{field: "o" if field == "subject_id" else about[field] for field in kind.__dataclass_fields__})
-        for kind in kinds
+def happened() -> list[Record]:
+    """Two records of what failed, one of a success, and one of a denial."""
+    about = {"subject_id": "o", "account_id": "a"}
+    events: list[Event] = [
+        OrderFailed(**about, problem="p"),
+        OrderDelayed(**about, problem="p", until="u"),
+        OrderFulfilled(**about, certificate_id="c"),
+        OperationDenied(operation="o", reason="r"),
     ]
     return [record(event, system("default"), id="r", at=utc_now(), previous=None) for event in events]
 
@@ -395,7 +400,7 @@ def happened(*kinds: type[Event]) -> list[Record]:
 def emitted(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
     """The metrics of ours; tests/test_aws_operations.py has that of watch."""
     capsys.readouterr()
-    put_measures(happened(OrderFulfilled, OrderFailed, OrderDelayed, OperationDenied))
+    put_measures(happened())
     told = json.loads(capsys.readouterr().out)
     [directive] = told["_aws"]["CloudWatchMetrics"]
     names = {metric["Name"] for metric in directive["Metrics"]}
@@ -417,7 +422,7 @@ def test_alarms_and_dashboard_show_metrics_that_there_are(
         assert metric in set(shown(template))
     all_of_them = {*shown(template), *(metric for metrics in watched.values() for metric in metrics)}
     ours = {metric for metric in all_of_them if metric[0] == "Certwright"}
-    assert ours == emitted(capsys) - {("Certwright", "Denials", "stream")}
+    assert ours == emitted(capsys)
     assert ("AWS/Lambda", "IteratorAge", "${StreamLambdaFunction}") in set(shown(template))
 
 
@@ -443,8 +448,7 @@ def test_example_rule_keeps_what_failed_in_a_log_group_that_eventbridge_may_writ
         outcome = json.loads(put["Detail"])["outcome"]
         return put["Source"] in pattern["source"] and outcome in pattern["detail"]["outcome"]
 
-    caught = [is_caught(happening) for happening in happened(OrderFailed, OrderDelayed, OrderFulfilled)]
-    assert caught == [True, True, False]
+    assert [is_caught(happening) for happening in happened()] == [True, True, False, False]
     assert group["LogGroupName"].startswith("/aws/events/")
     assert rule["Targets"][0]["Arn"]["Fn::Sub"].endswith(":log-group:${FailuresLog}")
     policy = template["Resources"]["FailuresLogPolicy"]["Properties"]["PolicyDocument"]["Fn::Sub"]
@@ -473,6 +477,10 @@ def test_documentation_has_each_parameter_and_variable() -> None:
     told = (ROOT / "docs" / "aws.md").read_text()
     stack = (ROOT / "serverless.yml").read_text()
     parameters = set(yaml.safe_load(re.sub(r"!\w+", "", stack))["params"]["default"])
+    named = "\n".join(row[0] for row in rows_of(section("On AWS")))
+    assert (
+        {"alarmEmail", "cognito", "oidcIssuer"} <= set(re.findall(r"`([a-z]+[A-Z]\w+|cognito)`", named)) <= parameters
+    )
     rows = "\n".join(line.split("|")[1] for line in told.splitlines() if line.startswith("|"))
     assert parameters | set(re.findall(r"STACK_\w+", stack)) <= set(re.findall(r"`(\w+)`", rows))
 

@@ -19,6 +19,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,7 +61,10 @@ ACME = (
 LEXICON = ("certwright.challenges.lexicon", "lexicon")
 ROUTE53 = ("route53", "sts")
 SOLVING = (
-    *(f"certwright.challenges.{name}" for name in ("advice", "propagation", "resolving", "rfc2136", "web")),
+    *(
+        f"certwright.challenges.{name}"
+        for name in ("acme_dns", "advice", "http_hook", "propagation", "resolving", "rfc2136", "web")
+    ),
     "dns",
     *LEXICON,
 )
@@ -195,16 +199,17 @@ def download(names: Iterable[str], architecture: str, folder: Path) -> None:
     note = folder / "requirements.txt"
     if note.exists() and note.read_text() == wanted:
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / "wanted.txt").write_text(wanted)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=folder.parent))  # Others may package at the same time.
+    (draft / note.name).write_text(wanted)
     machine = PLATFORMS[architecture]
     platforms = [f"--platform=manylinux_2_{glibc}_{machine}" for glibc in (34, 28, 17)]
     platforms.append(f"--platform=manylinux2014_{machine}")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--no-deps"]
     pip += ["--require-hashes", "--only-binary=:all:", f"--python-version={PYTHON}", "--implementation=cp", *platforms]
-    subprocess.run([*pip, f"--dest={folder}", f"--requirement={folder / 'wanted.txt'}"], check=True)  # noqa: S603
-    (folder / "wanted.txt").rename(note)
+    subprocess.run([*pip, f"--dest={draft}", f"--requirement={draft / note.name}"], check=True)  # noqa: S603
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
 
 
 def unpack(wheel: Path, folder: Path) -> None:

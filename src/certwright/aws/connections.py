@@ -161,10 +161,11 @@ class Connections:
 
         A `subscription` of it goes too, should only that be left of it.
         """
+        self._table.write([Delete(*_connection_key(connection_id))])
         keys = dict.fromkeys(self._keys(connection_id))
         if subscription:
             keys.setdefault(subscription.key)
-        deletions = (Delete(*key) for key in keys)
+        deletions = (Delete(*key, apart=True) for key in keys)
         while batch := list(islice(deletions, _DELETIONS)):
             self._table.write(batch)
 
