@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.acme2certifier import Acme2Certifier
 from tests.support.caddy import Caddy
-from tests.support.house import GraphQLFailed, House
+from tests.support.house import GraphQLFailed, House, await_value
 from tests.support.pebble import Management, Pebble
 from tests.test_ca_grid import EAB_KEY, registered, verified
 
@@ -115,3 +115,27 @@ def test_external_account_and_profile_of_acme2certifier(tmp_path: Path, names: P
         order = house.create_order(account, "p.example", profile="short")
         house.prove(order["id"], names.management)
         house.await_order(order["id"], "VALID")
+
+
+def test_acme2certifier_is_asked_when_to_renew(a2c_house: House, names: Pebble) -> None:
+    """Its window ends with the certificate, which is later than Certwright leaves it to."""
+    certificate = issue(a2c_house, names.management, "ari.example")
+    query = "query($c: ID!) { certificate(id: $c) { notAfter renewal { at source windowStart windowEnd } } }"
+    found = await_value(
+        lambda: a2c_house.graphql(query, c=certificate["id"])["certificate"],
+        lambda found: found["renewal"]["windowStart"] is not None,
+    )
+    renewal = found["renewal"]
+    assert renewal["at"] < renewal["windowStart"] < renewal["windowEnd"] == found["notAfter"]
+    assert renewal["source"] == "lifetime"
+
+
+def test_certificate_of_acme2certifier_is_renewed_and_replaced(a2c_house: House, names: Pebble) -> None:
+    certificate = issue(a2c_house, names.management, "renewed.example")
+    renewal = a2c_house.graphql("mutation($c: ID!) { renewCertificate(id: $c) { id } }", c=certificate["id"])
+    order = renewal["renewCertificate"]["id"]
+    a2c_house.await_order(order, "PENDING")
+    a2c_house.prove(order, names.management)
+    successor = a2c_house.await_order(order, "VALID")["certificate"]
+    replaced = a2c_house.graphql("query($c: ID!) { certificate(id: $c) { replacedBy { id } } }", c=certificate["id"])
+    assert replaced["certificate"]["replacedBy"]["id"] == successor["id"]
