@@ -9,6 +9,7 @@ own, and a pebble-challtestsrv answers at port 53 of a loopback address that nob
 
 import json
 import os
+import secrets
 import shutil
 import ssl
 import subprocess
@@ -25,7 +26,6 @@ from certwright.local.test_ca import ensure_tls_certificate, free_port
 from tests.support.house import await_true
 from tests.support.pebble import Management
 
-RESOLVER = "127.0.53.80"
 START_SECONDS = 30
 
 IN_NAMESPACE = """
@@ -43,11 +43,12 @@ class Caddy:
         self.ca_bundle = directory / "tls-root.pem"
         self._directory = directory
         port, management = free_port(), free_port()
+        resolver = f"127.53.{secrets.randbelow(256)}.{1 + secrets.randbelow(254)}"
         self.directory_url = f"https://127.0.0.1:{port}/acme/local/directory"
         self.management = Management(f"http://127.0.0.1:{management}")
-        (directory / "resolv.conf").write_text(f"nameserver {RESOLVER}\n")
+        (directory / "resolv.conf").write_text(f"nameserver {resolver}\n")
         (directory / "caddy.json").write_text(json.dumps(self._settings(port)))
-        names = ["pebble-challtestsrv", "-dns01", f"{RESOLVER}:53", "-management", f"127.0.0.1:{management}"]
+        names = ["pebble-challtestsrv", "-dns01", f"{resolver}:53", "-management", f"127.0.0.1:{management}"]
         self._processes = [
             self._start("dns", *names, "-http01", "", "-https01", "", "-tlsalpn01", ""),
             self._start(
