@@ -64,6 +64,34 @@ def test_a_viewer_sees_what_happens_and_misses_nothing_of_an_outage(tmp_path: Pa
                 script.finish()
 
 
+def test_what_changes_before_a_page_listens_or_while_it_asks_is_seen(stub_house: House) -> None:
+    account = stub_house.create_account(email="unseen@example.com")["id"]
+    with Script("unseen.mjs", stub_house, token=stub_house.viewer, email="unseen@example.com") as script:
+        for place, name in {"account": "first", "dashboard": "second", "held": "third"}.items():
+            assert script.told() == place
+            stub_house.create_order(account, f"{name}.example")
+            script.say()
+
+
+def test_what_needs_a_human_comes_first_with_the_way_to_it(stub_house: House, stub: StubCa) -> None:
+    account = stub_house.create_account()["id"]
+    stub.authorized, stub.clock = True, lambda: utc_now() - timedelta(days=84, hours=12)
+    ending = stub_house.await_order(stub_house.create_order(account, "ending.example")["id"], "VALID")["certificate"]
+    stub.authorized, stub.clock, stub.validation = False, utc_now, "invalid"
+    stub.validation_error = acme_problem("unauthorized", "Nobody answers at failed.example")
+    failed = stub_house.create_order(account, "failed.example")["id"]
+    stub_house.prove(failed)
+    stub_house.await_order(failed, "INVALID")
+    waiting = stub_house.create_order(account, "waiting.example")["id"]
+    stub_house.challenges(waiting)
+    ways = {
+        "failed.example": f"/acme/orders/{failed}",
+        "ending.example": f"/acme/certificates/{ending['id']}",
+        "waiting.example": f"/acme/orders/{waiting}/challenges",
+    }
+    drive("needs.mjs", stub_house, token=stub_house.admin, ways=ways, pictures="/tmp/pold")
+
+
 def test_users_of_a_provider_sign_in_there_and_come_back(tmp_path: Path, pebble: Pebble) -> None:
     ahead = timedelta()
     with Provider() as provider:
@@ -83,8 +111,12 @@ def test_users_of_a_provider_sign_in_there_and_come_back(tmp_path: Path, pebble:
             script.say()
 
 
-def test_the_ide_answers_without_any_other_host(house: House) -> None:
-    drive("ide.mjs", house, token=house.viewer)
+def test_the_ide_answers_and_listens_without_any_other_host(stub_house: House) -> None:
+    account = stub_house.create_account()["id"]
+    with Script("ide.mjs", stub_house, token=stub_house.viewer) as script:
+        assert script.told() == "listening"
+        stub_house.create_order(account, "heard.example")
+        script.say()
 
 
 def test_texts_of_a_hostile_ca_are_shown_and_never_run(stub_house: House, stub: StubCa) -> None:

@@ -4,7 +4,7 @@
 //   tell      async (thing): tells the test, and returns what the test says then
 //   signIn    async (token): the sign-in form, as a user fills it in
 //   another   async (options): a further page, in a browser context of its own, under the same watch
-//   axe       async (): what axe-core finds wrong with the page as it is
+//   axe       async (): what axe-core finds wrong with the page as it is, in light and in dark colours
 // Besides what the script itself finds, it fails for errors on the console or in scripts, for what the
 // Content-Security-Policy refused, and for requests to other hosts but those in `given.allowed`.
 import { readFileSync } from "node:fs";
@@ -54,10 +54,18 @@ async function signIn(token, on = page) {
   await on.getByRole("button", { name: "Sign in", exact: true }).click();
 }
 
-/** By way of the debugger: the page's own policy lets no script in. */
+/** By way of the debugger: the page's own policy lets no script in. The dark theme differs in its colours alone. */
 async function axe(on = page) {
-  await on.evaluate(axeSource);
-  const { violations } = await on.evaluate(() => globalThis.axe.run());
+  if (!(await on.evaluate(() => "axe" in globalThis))) await on.evaluate(axeSource);
+  const found = await violations(on, {});
+  await on.emulateMedia({ colorScheme: "dark" });
+  const inTheDark = await violations(on, { runOnly: ["color-contrast"] });
+  await on.emulateMedia({ colorScheme: "light" });
+  return [...found, ...inTheDark.map((text) => `dark: ${text}`)];
+}
+
+async function violations(on, options) {
+  const { violations } = await on.evaluate((options) => globalThis.axe.run(options), options);
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
 }
 

@@ -17,6 +17,8 @@ export type Liveness = "connecting" | "live" | "reconnecting" | "ended";
 export interface Api {
   client: Client;
   liveness: Signal<Liveness>;
+  /** How many subscriptions were begun so far. */
+  listeners: Signal<number>;
   dispose(): void;
 }
 
@@ -82,7 +84,7 @@ export function connect(config: Config, token: string, onRefused: (reason: strin
     // It waits for the connection that is being made, and fails with it.
     Promise.resolve(sockets.dispose()).catch(() => undefined);
   };
-  return { client, liveness, dispose };
+  return { client, liveness, listeners: signal(0), dispose };
 }
 
 function isRefusal(error: CombinedError): boolean {

@@ -10,7 +10,7 @@ const ViewerContext = createContext<Viewer | null>(null);
 const RANK: Record<Role, number> = { VIEWER: 0, OPERATOR: 1, ADMIN: 2 };
 
 export function ViewerGate({ children }: { children: ComponentChildren }) {
-  const { data, error, refetch } = useQuery(ViewerDocument, {});
+  const { data, error, refetch } = useQuery(ViewerDocument, {}, true);
   if (data) return <ViewerContext.Provider value={data.viewer}>{children}</ViewerContext.Provider>;
   return <main class="alone">{error && <Failure error={error} retry={refetch} />}</main>;
 }

@@ -64,11 +64,11 @@ function Row({ of, at, y, now }: RowProps) {
   const ends = `ends ${ago(notAfter, now)}`;
   const renews = renewAt ? (Date.parse(renewAt) <= now.getTime() ? "renews now, " : `renews ${ago(renewAt, now)}, `) : "";
   return (
-    <a href={`/acme/certificates/${id}`} aria-label={`${some(names)}: ${renews}${ends}, on ${day(notAfter)}`}>
+    <a href={`/acme/certificates/${id}`} aria-label={`${some(names, 1)} ${renews}${ends}, on ${day(notAfter)}`}>
       <rect class="hit" x="0" y={y + 2} width="100%" height={ROW - 4} rx="6" />
       <foreignObject x="0" y={y + 3} width="100%" height="22">
         <div class="what">
-          <span>{some(names, 1)}</span>
+          <span>{some(names, 1)}</span>{" "}
           <span class="when">
             {renews}
             {ends}

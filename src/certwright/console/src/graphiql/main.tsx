@@ -4,6 +4,7 @@ import { createGraphiQLFetcher, type Fetcher } from "@graphiql/toolkit";
 import { GraphiQL } from "graphiql";
 import "graphiql/setup-workers/vite";
 import "graphiql/style.css";
+import { type DocumentNode, parse } from "graphql";
 import { createClient } from "graphql-ws";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
@@ -36,7 +37,7 @@ async function start(): Promise<void> {
   const fetcher: Fetcher = (params, options) => {
     const given = Object.entries(options?.headers ?? {}).find(([name]) => name.toLowerCase() === "authorization");
     authorization = given ? String(given[1]) : authorization;
-    return ask(params, options);
+    return ask(params, { ...options, documentAST: read(params.query) ?? options?.documentAST });
   };
   createRoot(document.getElementById("ide") as HTMLElement).render(
     <StrictMode>
@@ -47,6 +48,15 @@ async function start(): Promise<void> {
       </GraphiQL>
     </StrictMode>,
   );
+}
+
+/** The text as it is now: the editor's own reading of it comes later, and decides between HTTP and the socket. */
+function read(text: string): DocumentNode | undefined {
+  try {
+    return parse(text);
+  } catch {
+    return undefined; // The server says what is wrong with it.
+  }
 }
 
 void start();

@@ -5,7 +5,6 @@ import { Page } from "../components/page";
 import { Panel } from "../components/panel";
 import { some } from "../format";
 import { ChallengeChangedDocument, OrderChallengesDocument, OrderChangedDocument } from "../gql/graphql";
-import { useLooks } from "../looks";
 import { useEvents, useQuery } from "../query";
 import { type ChallengeOrder, type Preparations, shown, typesOf, usePreparations, useRespond } from "./challenge-data";
 import { NameCard } from "./challenge-name";
@@ -26,7 +25,6 @@ export function Challenges({ id }: { id: string }) {
   const listening = order ? { id } : null;
   useEvents(ChallengeChangedDocument, order ? { orderId: id } : null, ({ challengeStatus }) => take(challengeStatus));
   useEvents(OrderChangedDocument, listening, refetch);
-  useLooks(order ? id : null, refetch);
   if (!data) return error ? <Failure error={error} retry={refetch} /> : <Loading />;
   if (!order) return <NotFound what="order" />;
   const above = [

@@ -7,7 +7,6 @@ import { Status } from "../components/status";
 import { Time } from "../components/time";
 import { serverName, some } from "../format";
 import { OrderChangedDocument, OrderDocument, type OrderQuery, type OrderStatus } from "../gql/graphql";
-import { useLooks } from "../looks";
 import { useEvents, useQuery } from "../query";
 import { NotFound } from "./not-found";
 import { Actions } from "./order-actions";
@@ -29,7 +28,6 @@ export function OrderPage({ id }: { id: string }) {
   const order = data?.order;
   const names = useMemo(() => namesOf(order?.challenges ?? [], order?.domains ?? []), [order]);
   useEvents(OrderChangedDocument, order ? { id } : null, refetch);
-  useLooks(order ? id : null, refetch);
   useAnnouncedProofs(order?.status, names);
   if (!data) return error ? <Failure error={error} retry={refetch} /> : <Loading />;
   if (!order) return <NotFound what="order" />;

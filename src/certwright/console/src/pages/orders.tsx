@@ -11,7 +11,6 @@ import { Pager, Table } from "../components/table";
 import { Time } from "../components/time";
 import { serverName, some, words } from "../format";
 import { OrdersChangedDocument, OrdersDocument, type OrdersQuery, type OrderStatus } from "../gql/graphql";
-import { useLooks } from "../looks";
 import { useEvents, useQuery } from "../query";
 import { useMay } from "../viewer";
 import "../styles/orders.css";
@@ -33,7 +32,6 @@ export function Orders() {
     if (known !== status) announce(`Order of ${some(domains)}: ${words(status)}`);
     refetch();
   });
-  useLooks(account ?? "", refetch);
   const order = useMay("OPERATOR") && (
     <a class="button primary" href={account ? `${PATH}/create?account=${account}` : `${PATH}/create`}>
       <Icon name="plus" />
