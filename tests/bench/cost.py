@@ -27,6 +27,7 @@ from tests.support.cloud import LambdaContext, http_event
 from tests.support.dynamo import dynamodb_local
 from tests.support.house import AcmeServer, Operations, await_true
 from tests.support.lambdas import Cloud, cloud
+from tests.support.loop import Loop
 from tests.support.pebble import Pebble
 from tests.support.socket import Socket
 from tests.support.stream import Stream
@@ -108,6 +109,7 @@ class Functions(Operations):
     def __init__(self, cloud: Cloud, meter: Meter, ca: AcmeServer) -> None:
         self.cloud, self.meter, self.ca = cloud, meter, ca
         self._kms = Kms()
+        self.loop = Loop()
         self._http = http.serve(self._process())
         worker = self._process()
         self._runner = Runner(worker.store, worker.steps, clock=utc_now)
@@ -123,6 +125,7 @@ class Functions(Operations):
     def post(self, document: object, token: str | None, headers: dict[str, str] | None = None) -> httpx.Response:
         given = {"content-type": "application/json", "authorization": f"Bearer {token}", **(headers or {})}
         event = http_event("POST", "/graphql", headers=given, body=json.dumps(document))
+        self.loop.use()
         answer = self._http(event, LambdaContext())
         return httpx.Response(answer["statusCode"], content=answer["body"])
 
@@ -149,6 +152,7 @@ def functions(directory: Path) -> Iterator[tuple[Functions, Pebble]]:
         settings = {"CERTWRIGHT_ACME_SERVERS": pebble.directory_url, "CERTWRIGHT_CA_BUNDLE": str(pebble.ca_bundle)}
         running = stack.enter_context(cloud(client, settings=settings))
         made = Functions(running, meter, pebble)
+        stack.enter_context(closing(made.loop))
         stack.enter_context(closing(made.table_stream))
         yield made, pebble
 

@@ -7,7 +7,6 @@
 What the stream function does for the worker is done here by `announce`: it sends messages for what is due.
 """
 
-import asyncio
 import base64
 import json
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from certwright.model import Role, system
 from certwright.table import Due
 from tests.support.dynamo import create_table
 from tests.support.house import AcmeServer, Operations
+from tests.support.loop import Loop
 
 REGION = "eu-central-1"
 TABLE = "certwright"
@@ -98,11 +98,8 @@ class Cloud(Operations):
         self.ca = ca
         self.clock = clock
         self.app = self.new_app()
-        # Mangum runs in the thread's loop, which whoever calls asyncio.run in between takes away.
-        self._loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(self._loop)
+        self._loop = Loop()
         self._http = http.serve(self.app)
-        self._stack.callback(asyncio.set_event_loop, None)
         self._stack.callback(self._loop.close)
         self.worker: Handler = worker.serve(self.app)
         self.viewer, self.operator, self.admin = (self.token(role) for role in Role)
@@ -118,7 +115,7 @@ class Cloud(Operations):
         self, method: str, path: str, *, headers: dict[str, str] | None = None, body: str = ""
     ) -> httpx.Response:
         """One request as the http function answers it."""
-        asyncio.set_event_loop(self._loop)
+        self._loop.use()
         answer = self._http(http_event(method, path, headers=headers, body=body), LambdaContext())
         content = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"]
         return httpx.Response(answer["statusCode"], headers=answer["headers"], content=content)
